@@ -1,0 +1,1 @@
+"""Servers from wheels for development, demo and tests; the demo itself."""

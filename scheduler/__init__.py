@@ -1,0 +1,1 @@
+"""The metronome and the ticks it calls."""
