@@ -1,5 +1,5 @@
 """
-Everything that can go wrong with a run, each with its stable code and what is done about it.
+Everything that can go wrong with a run or its export, each with its stable code and what is done about it.
 
     WorkerError
     ├── Refusal                     bad input: one plain sentence, nothing written
@@ -9,14 +9,16 @@ Everything that can go wrong with a run, each with its stable code and what is d
     │   ├── DataNotReady            DATA_NOT_READY: no ready date to read
     │   └── NotAllowed              the thing exists, but not in a state that allows this
     ├── ClaimLost                   the fence no longer matches: stop, write nothing
+    ├── WorkerLeaving               told to stop, and no time left: hand the work back
     └── AttemptError                ends an attempt; its class decides what follows
         ├── ConfigRefused           permanent
         ├── DataMissing · DataChanged                                    waiting
-        ├── ClickHouseUnavailable                                        infrastructure
+        ├── ClickHouseUnavailable · StorageUnavailable                   infrastructure
         ├── ClickHouseOverloaded                                         capacity
-        ├── ClickHouseMisconfigured                                      operator
+        ├── ClickHouseMisconfigured · StorageMisconfigured               operator
         ├── QueryTimeout · QueryMemoryLimit · QueryCancelled ·
-        │   SnapshotMismatch · WorkerLost · InternalError                transient, charged
+        │   SnapshotMismatch · ExportMismatch · WorkerLost ·
+        │   InternalError                                                transient, charged
         └── DeadlineExceeded · Superseded                                final
 
 The docstring of a leaf is the sentence an operator and an API client read; the driver's own text, which carries
@@ -109,6 +111,10 @@ class ClaimLost(WorkerError):
     """The claim is no longer ours: whatever comes next belongs to somebody else."""
 
 
+class WorkerLeaving(WorkerError):
+    """The worker goes away before the work can end: it is handed back, uncharged."""
+
+
 class AttemptError(WorkerError):
     """Ends an attempt. Subclasses carry the code that is stored and the class that decides what follows."""
 
@@ -188,6 +194,27 @@ class SnapshotMismatch(AttemptError):
     """The rows written are not the rows counted."""
 
     code = "SNAPSHOT_MISMATCH"
+    retry = Retry.TRANSIENT
+
+
+class StorageUnavailable(AttemptError):
+    """The file storage cannot be reached."""
+
+    code = "STORAGE_UNAVAILABLE"
+    retry = Retry.INFRASTRUCTURE
+
+
+class StorageMisconfigured(AttemptError):
+    """The file storage refused the file: the deployment, not the audience, needs mending."""
+
+    code = "STORAGE_MISCONFIGURED"
+    retry = Retry.OPERATOR
+
+
+class ExportMismatch(AttemptError):
+    """The rows read for the file are not the rows of the run."""
+
+    code = "EXPORT_MISMATCH"
     retry = Retry.TRANSIENT
 
 

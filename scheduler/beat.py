@@ -1,0 +1,28 @@
+"""
+The timetable.
+
+Beat is a metronome: it says when, and each tick looks for itself what is due. Two beats are harmless. Start it with
+``celery -A scheduler.beat beat``.
+"""
+
+from typing import Any
+
+from scheduler import ticks
+from worker import settings
+from worker.app import app
+
+__all__ = ["app"]
+
+
+@app.on_after_finalize.connect
+def _timetable(sender: Any, **_: object) -> None:
+    """Enter each tick with its period."""
+    current = settings.current()
+    periods = {
+        ticks.ring: current.ring_seconds,
+        ticks.queue_daily_runs: current.queue_seconds,
+        ticks.watch_data: current.watch_seconds,
+        ticks.rescue_lost: current.rescue_seconds,
+    }
+    for tick, seconds in periods.items():
+        sender.add_periodic_task(seconds, tick.s(), name=tick.name)

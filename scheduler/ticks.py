@@ -1,0 +1,57 @@
+"""
+The ticks: each calls one story and returns its counts.
+
+A tick looks at the state, not at its own call, so a lost one is made up for by the next, and a backlog of them
+answers itself: whoever comes within half a period of the last pass returns at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from worker import daily, loads, log, rescue, settings, tasks, ticked
+from worker.app import app
+from worker.database import transaction
+
+logger = log.get(__name__)
+
+
+@app.task(name="control.ring")
+def ring() -> dict[str, Any]:
+    """Ring for whatever is due."""
+    return _tick("ring", settings.current().ring_seconds, tasks.ring_due)
+
+
+@app.task(name="control.queue_daily_runs")
+def queue_daily_runs() -> dict[str, Any]:
+    """Queue the day's runs of the audiences that are due."""
+    counts = _tick("queue_daily_runs", settings.current().queue_seconds, daily.queue_daily_runs)
+    if counts.get("queued"):
+        tasks.ring_due()
+    return counts
+
+
+@app.task(name="control.watch_data")
+def watch_data() -> dict[str, Any]:
+    """Mirror the days whose data is complete."""
+    return _tick("watch_data", settings.current().watch_seconds, loads.watch)
+
+
+@app.task(name="control.rescue")
+def rescue_lost() -> dict[str, Any]:
+    """Give back what lost workers held."""
+    counts = _tick("rescue", settings.current().rescue_seconds, rescue.rescue)
+    if counts.get("retried"):
+        tasks.ring_due()
+    return counts
+
+
+def _tick(name: str, period_seconds: float, story: Callable[[], dict[str, int]]) -> dict[str, Any]:
+    """Call a story, unless somebody else has just done so."""
+    with transaction() as connection:
+        ours = ticked.take(connection, name, period_seconds=period_seconds)
+    if not ours:
+        return {"skipped": True}
+    counts = story()
+    if any(counts.values()):
+        logger.info("tick_passed", tick=name, **counts)
+    return counts

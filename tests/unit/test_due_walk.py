@@ -1,0 +1,136 @@
+"""
+Slots against a walk over every UTC minute of 2025 and 2026, in every zone.
+
+The walk shares no code with ``worker.due``: it reads a clock once a minute, marks the minutes at which the clock shows
+a time that the schedule names, and then applies the rules for times that a zone's clock skips or shows twice.
+
+Zones with the same clock throughout are walked once. Where schedules fire all day, slots are asked for once per
+distinct picture of a day: the date, and every offset in force from the day before to the day after.
+"""
+
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from worker import due
+
+Minutes = npt.NDArray[np.int64]
+Changes = tuple[tuple[int, int], ...]  # (minute, offset in minutes from then on), the first at minute 0
+
+EPOCH = datetime(2024, 12, 30, tzinfo=UTC)
+DAY = 24 * 60
+FIRST, LAST = 2 * DAY, (2 + 365 + 365) * DAY  # 2025 and 2026, counted in minutes from EPOCH
+END = LAST + 2 * DAY
+
+DAILY = {"30 0 * * *": 30, "30 1 * * *": 90, "30 2 * * *": 150}
+HOURLY = {"0 * * * *": {0}, "30 * * * *": {30}, "*/20 * * * *": {0, 20, 40}}
+
+
+def moment(minute: int) -> datetime:
+    return EPOCH + timedelta(minutes=int(minute))
+
+
+def offset_at(zone: zoneinfo.ZoneInfo, minute: int) -> int:
+    shift = moment(minute).astimezone(zone).utcoffset()
+    assert shift is not None
+    assert shift % timedelta(minutes=1) == timedelta(0)
+    return shift // timedelta(minutes=1)
+
+
+def changes_of(zone: zoneinfo.ZoneInfo) -> Changes:
+    """Read the clock once an hour, and close in on the minute wherever two readings differ."""
+    readings = [(minute, offset_at(zone, minute)) for minute in range(0, END + 1, 60)]
+    found = [readings[0]]
+    for (early, before), (late, after) in pairwise(readings):
+        if before != after:
+            minute = next(m for m in range(early, late + 1) if offset_at(zone, m) != before)
+            found.append((minute, after))
+    return tuple(found)
+
+
+@pytest.fixture(scope="module")
+def histories() -> Iterator[dict[Changes, str]]:
+    """Every distinct clock of the two years, with one zone that keeps it, from the tzdata package alone."""
+    former = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath(())
+    try:
+        names = sorted(zoneinfo.available_timezones() - {"Factory"})
+        yield {changes_of(zoneinfo.ZoneInfo.no_cache(name)): name for name in names}
+    finally:
+        zoneinfo.reset_tzpath(former)
+
+
+def clock(changes: Changes) -> Minutes:
+    """Return what the wall clock shows at every minute, in minutes since EPOCH's date."""
+    starts = [minute for minute, _ in changes] + [END]
+    lengths = [late - early for early, late in pairwise(starts)]
+    return np.arange(END) + np.repeat([shift for _, shift in changes], lengths)
+
+
+def walk_daily(walls: Minutes, minute_of_day: int) -> list[datetime]:
+    """Fire when the clock shows the time for the first time, and when it has just jumped over it."""
+    shown_before = np.maximum.accumulate(walls[:-1])
+    shown = (walls % DAY == minute_of_day) & (walls > np.concatenate([[walls[0] - 1], shown_before]))
+    for minute in np.flatnonzero(np.diff(walls) > 1) + 1:
+        skipped = np.arange(walls[minute - 1] + 1, walls[minute])
+        shown[minute] |= bool((skipped % DAY == minute_of_day).any())
+    return [moment(minute) for minute in np.flatnonzero(shown) if FIRST <= minute < LAST]
+
+
+def walk_hourly(walls: Minutes, minutes_of_hour: set[int]) -> Minutes:
+    """Fire whenever the clock shows one of the minutes."""
+    return np.flatnonzero(np.isin(walls % 60, sorted(minutes_of_hour)))
+
+
+def picture(changes: Changes, start: int) -> Changes:
+    """Return the offsets in force from the day before a UTC day to the day after it."""
+    early, late = start - DAY, start + 2 * DAY
+    ruling = max(change for change in changes if change[0] <= early)
+    return ((early, ruling[1]), *(change for change in changes if early < change[0] < late))
+
+
+def slots_between(cron: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    """Ask for one slot after another, from the last moment before ``start``."""
+    slots = []
+    slot = due.next_slot(cron, zone, start - timedelta(microseconds=1))
+    while slot < end:
+        slots.append(slot)
+        slot = due.next_slot(cron, zone, slot)
+    return slots
+
+
+def test_the_zones_are_those_of_the_package(histories: dict[Changes, str]) -> None:
+    """Enough distinct clocks are found, with the odd ones among them."""
+    skips = {minutes for changes in histories for (_, a), (_, b) in pairwise(changes) for minutes in [abs(a - b)]}
+
+    assert metadata.version("tzdata") >= "2026"
+    assert len(histories) > 60
+    assert {30, 60, 120} <= skips
+
+
+@pytest.mark.parametrize("cron", DAILY)
+def test_a_daily_schedule_fires_as_a_walk_over_every_minute_says(cron: str, histories: dict[Changes, str]) -> None:
+    """Once a day in every zone: after the gap where the time is skipped, at the first pass where it comes twice."""
+    for changes, zone in histories.items():
+        expected = walk_daily(clock(changes), DAILY[cron])
+
+        assert expected == slots_between(cron, zone, moment(FIRST), moment(LAST)), zone
+
+
+@pytest.mark.parametrize("cron", HOURLY)
+def test_an_hourly_schedule_fires_as_a_walk_over_every_minute_says(cron: str, histories: dict[Changes, str]) -> None:
+    """Whenever the clock of any zone shows the minute, on both passes where it shows it twice."""
+    walked = {zone: walk_hourly(clock(changes), HOURLY[cron]) for changes, zone in histories.items()}
+    for start in range(FIRST, LAST, DAY):
+        pictures = {picture(changes, start): zone for changes, zone in histories.items()}
+        for zone in pictures.values():
+            low, high = np.searchsorted(walked[zone], [start, start + DAY])
+            expected = [moment(minute) for minute in walked[zone][low:high]]
+
+            assert expected == slots_between(cron, zone, moment(start), moment(start + DAY)), zone

@@ -1,0 +1,131 @@
+"""
+The heartbeat that renews a claim while others work.
+
+It knows nothing of runs: it is handed what renews and what to do when the claim is lost. Time is the process's
+monotonic clock, so a wall clock that jumps neither loses nor prolongs a lease.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from worker import log
+from worker.errors import ClaimLost, WorkerLeaving
+
+logger = log.get(__name__)
+
+
+POLL_SECONDS = 1.0
+
+
+class Held:
+    """A claim being renewed in the background."""
+
+    def __init__(self) -> None:
+        self._lost = threading.Event()
+        self._leaving = threading.Event()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the worker is going away and the work must be handed back."""
+        return self._leaving.is_set()
+
+    def leave(self) -> None:
+        """Note that there is no time left."""
+        self._leaving.set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else may hold the claim by now."""
+        return self._lost.is_set()
+
+    def lose(self) -> None:
+        """Note that the claim is gone."""
+        self._lost.set()
+
+    def check(self) -> None:
+        """
+        Go on only while the claim holds and there is time.
+
+        :raises ClaimLost: when somebody else may hold it
+        :raises WorkerLeaving: when the work must be handed back
+        """
+        if self.lost:
+            raise ClaimLost
+        if self.leaving:
+            raise WorkerLeaving
+
+
+@contextmanager
+def kept(
+    renew: Callable[[], bool],
+    *,
+    seconds: float,
+    margin: float,
+    leaving: Callable[[], bool] = lambda: False,
+    on_end: Callable[[], object] = lambda: None,
+) -> Iterator[Held]:
+    """
+    Renew a claim every third of its lease until the block ends.
+
+    :param renew: extends the lease; False when the claim was refused, an exception when nobody answered
+    :param seconds: length of the lease
+    :param margin: an unconfirmed claim counts as lost this long before its end
+    :param leaving: asked every second; True when the worker goes away before the work can end
+    :param on_end: called once from the heartbeat's thread when the claim is lost or the worker leaves, to stop what
+        must not go on
+    """
+    held, stop = Held(), threading.Event()
+    heartbeat = _Heartbeat(held, stop, renew, seconds, margin, leaving, on_end)
+    thread = threading.Thread(target=heartbeat.run, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield held
+    finally:
+        stop.set()
+        thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _Heartbeat:
+    """The thread's side of a kept claim."""
+
+    held: Held
+    stop: threading.Event
+    renew: Callable[[], bool]
+    seconds: float
+    margin: float
+    leaving: Callable[[], bool]
+    on_end: Callable[[], object]
+
+    def run(self) -> None:
+        """Renew until told to stop, refused, unheard for too long, or out of time."""
+        confirmed = time.monotonic()
+        due = confirmed + self.seconds / 3
+        while not self.stop.wait(min(POLL_SECONDS, self.seconds / 12)):
+            if self.leaving():
+                self.held.leave()
+                self.on_end()
+                return
+            asked = time.monotonic()
+            if asked < due:
+                continue
+            answer = self._ask()
+            if answer is True:
+                confirmed, due = asked, asked + self.seconds / 3
+            elif answer is False or time.monotonic() - confirmed > self.seconds - self.margin:
+                logger.warning("claim_lost", refused=answer is False)
+                self.held.lose()
+                self.on_end()
+                return
+
+    def _ask(self) -> bool | None:
+        """Renew once; None when nobody answered."""
+        try:
+            return self.renew()
+        except Exception:
+            # Whatever kept the renewal from being confirmed, the lease runs on.
+            logger.warning("renewal_unconfirmed", exc_info=True)
+            return None

@@ -1,0 +1,64 @@
+"""
+Logging: structlog and the standard library through one formatter.
+
+Event names are static, facts are fields, identifiers instead of objects. What a door binds (run_id, audience_id, …)
+is merged into every line, Celery's own lines included.
+"""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+# Foreign loggers whose INFO lines carry addresses, or repeat what our own canonical line says.
+QUIET = ("celery.app.trace", "celery.worker.strategy", "clickhouse_connect", "httpx", "urllib3", "kombu", "amqp")
+
+
+def configure(fmt: str, level: str) -> None:
+    """
+    Send every line of this process to standard error through one handler.
+
+    :param fmt: ``json`` for one object a line, ``console`` for people
+    :param level: least level, a name of :mod:`logging`
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(fmt)],
+        )
+    )
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    """Return the logger of one module."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def _last(fmt: str) -> list[Processor]:
+    """Return what turns an event into text."""
+    if fmt == "console":
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -1,0 +1,70 @@
+"""What people ask for by hand: a run now, a pause, a deletion."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from worker import audiences, loads, runs
+from worker.database import transaction
+from worker.errors import DataNotReady, Refusal
+
+LONGEST_KEY = 120
+PAUSED = ("AUDIENCE_PAUSED", "The audience was paused before the run started.")
+
+
+def queue(
+    audience_id: UUID,
+    *,
+    organization_id: UUID | None = None,
+    data_date: date | None = None,
+    key: str | None = None,
+    now: datetime | None = None,
+) -> runs.Queued:
+    """
+    Queue a manual run of an audience's present config, or return the run that already answers.
+
+    :param data_date: None for the newest ready date
+    :param key: idempotency key, 1 to 120 printable ASCII characters; a refusal uses none up
+    :raises NotFound: when the audience does not exist
+    :raises DataNotReady: when there is no such ready date
+    """
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise Refusal(f"Idempotency-Key: must have 1 to {LONGEST_KEY} printable ASCII characters.")
+    with transaction() as connection:
+        audience = audiences.locked(connection, audience_id, organization_id)
+        ready = [row["data_date"] for row in loads.ready_dates(connection, now=now)]
+        if not ready:
+            raise DataNotReady("No day of intent data is ready yet.")
+        if data_date is not None and data_date not in ready:
+            raise DataNotReady(f"The intent data of {data_date} is not ready.")
+        return runs.queue(
+            connection,
+            organization_id=audience["organization_id"],
+            audience_id=audience_id,
+            config=audience["config"],
+            config_hash=audience["config_hash"],
+            data_date=data_date or max(ready),
+            key=key,
+            now=now,
+        )
+
+
+def pause(audience_id: UUID, *, now: datetime | None = None) -> int:
+    """
+    Pause an audience and return how many waiting daily runs were cancelled with it.
+
+    :raises NotFound: when it does not exist
+    """
+    with transaction() as connection:
+        audiences.set_status(connection, audience_id, "paused", now=now)
+        return runs.cancel_queued(connection, audience_id, run_types=("daily",), because=PAUSED, now=now)
+
+
+def delete(audience_id: UUID, *, now: datetime | None = None) -> int:
+    """
+    Delete an audience and return how many waiting runs were cancelled with it.
+
+    :raises NotFound: when it does not exist
+    """
+    with transaction() as connection:
+        audiences.delete(connection, audience_id, now=now)
+        return runs.cancel_queued(connection, audience_id, run_types=("daily", "manual", "preview"), now=now)

@@ -1,0 +1,50 @@
+"""
+Bring both stores to the shape this version expects.
+
+Idempotent: it may run at every deployment, and two at once stand in line behind an advisory lock.
+"""
+
+from importlib import resources
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
+
+from worker import clickhouse, database, ddl, log
+from worker import settings as configuration
+
+logger = log.get(__name__)
+
+
+def migrate() -> dict[str, object]:
+    """Apply what is missing and return the Postgres revision and the number of ClickHouse statements."""
+    with database.transaction() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("migrate", 0))))
+        command.upgrade(_alembic(connection), "head")
+        revision = MigrationContext.configure(connection).get_current_revision()
+    settings = configuration.current()
+    statements = ddl.statements(
+        settings.clickhouse_cluster or None,
+        replicated=settings.clickhouse_replicated,
+        retention_days=settings.snapshot_retention_days,
+    )
+    for _, sql in statements:
+        clickhouse.command(sql)
+    logger.info("migrated", revision=revision, statements=len(statements))
+    return {"revision": revision, "statements": len(statements)}
+
+
+def pending(connection: Connection) -> bool:
+    """Return whether Postgres lacks a migration of this version."""
+    head = ScriptDirectory.from_config(_alembic(connection)).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() != head
+
+
+def _alembic(connection: Connection) -> Config:
+    """Point Alembic at our scripts and at an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("worker") / "migrations"))
+    config.attributes["connection"] = connection
+    return config

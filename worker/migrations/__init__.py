@@ -1,0 +1,1 @@
+"""The stores' schemas: Alembic for Postgres, numbered statements for ClickHouse."""

@@ -1,0 +1,188 @@
+"""
+Take due runs, hold them, and say what is being done with them.
+
+A claim takes its lane's advisory lock first, so that two claimers never count the same free places; claims are
+milliseconds. The statement is written out rather than built, because its parts only make sense together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, DateTime, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.types import Text
+
+from worker.database import moment
+from worker.models import run_attempts, runs
+from worker.runs.status import RUNNING
+
+# A loose scan finds the organizations with queued runs, ten index probes each find their best due ones; the least
+# busy organization goes first. The CTE `due` takes exactly :wanted rows under every plan. The statuses are literals,
+# so that a generic plan keeps the partial indexes.
+CLAIM = text(
+    """
+    WITH RECURSIVE clock AS (
+        SELECT coalesce(:now, now()) AS at
+    ), organizations AS (
+        (SELECT organization_id FROM runs WHERE lane = :lane AND status = 'queued' ORDER BY organization_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT r.organization_id FROM runs r
+            WHERE r.lane = :lane AND r.status = 'queued' AND r.organization_id > o.organization_id
+            ORDER BY r.organization_id LIMIT 1
+        )
+        FROM organizations o WHERE o.organization_id IS NOT NULL
+    ), busy AS (
+        SELECT organization_id, count(*) AS statements
+        FROM runs WHERE status = 'running' AND lane = :lane GROUP BY organization_id
+    ), waiting AS (
+        SELECT
+            r.id, r.due_at, o.organization_id,
+            least(9, r.priority + floor(extract(epoch FROM clock.at - r.due_at) / 1800)) AS rank,
+            coalesce(busy.statements, 0) + row_number() OVER (
+                PARTITION BY o.organization_id
+                ORDER BY least(9, r.priority + floor(extract(epoch FROM clock.at - r.due_at) / 1800)) DESC, r.due_at
+            ) AS load
+        FROM clock, organizations o
+        CROSS JOIN generate_series(0, 9) AS level
+        CROSS JOIN LATERAL (
+            SELECT id, priority, due_at FROM runs
+            WHERE lane = :lane AND status = 'queued' AND organization_id = o.organization_id
+              AND priority = level AND due_at <= clock.at
+            ORDER BY due_at LIMIT :wanted
+        ) r
+        LEFT JOIN busy USING (organization_id)
+    ), due AS (
+        SELECT r.id FROM runs r
+        JOIN waiting USING (id)
+        WHERE r.status = 'queued'
+          AND (waiting.load <= :organization_max OR NOT EXISTS (
+              SELECT FROM waiting other WHERE other.organization_id <> waiting.organization_id
+          ))
+        ORDER BY waiting.load, waiting.rank DESC, waiting.due_at, r.id
+        LIMIT greatest(0, least(:wanted, :lane_max - (SELECT coalesce(sum(statements), 0) FROM busy)))
+        FOR UPDATE OF r SKIP LOCKED
+    )
+    UPDATE runs r SET
+        status = 'running',
+        fence = r.fence + 1,
+        attempts = r.attempts + 1,
+        claimed_by = :worker,
+        lease_expires_at = clock.at + make_interval(secs => :lease_seconds),
+        next_attempt_at = NULL,
+        started_at = clock.at,
+        first_claimed_at = coalesce(r.first_claimed_at, clock.at),
+        updated_at = clock.at
+    FROM due, clock
+    WHERE r.id = due.id AND r.status = 'queued'
+    RETURNING r.id, r.fence, r.organization_id, r.audience_id, r.run_type, r.config, r.config_hash, r.data_date,
+              r.attempts, r.failures, r.first_claimed_at, r.started_at
+    """
+).bindparams(bindparam("now", type_=DateTime(timezone=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    A run that is ours until somebody raises its fence.
+
+    ``attempts`` counts this one; ``failures`` does not. Times are the database's.
+    """
+
+    run_id: UUID
+    fence: int
+    organization_id: UUID
+    audience_id: UUID
+    run_type: str
+    config: dict[str, Any]
+    config_hash: str
+    data_date: date
+    attempts: int
+    failures: int
+    first_claimed_at: datetime
+    claimed_at: datetime
+
+    def query_id(self, step: str) -> str:
+        """Return the ClickHouse query id of one step of this attempt."""
+        return f"{self.run_id}-{self.fence}-{step}"
+
+
+def claim(
+    connection: Connection,
+    lane: str,
+    worker: str,
+    *,
+    wanted: int = 1,
+    lease_seconds: float,
+    lane_max: int,
+    organization_max: int,
+    now: datetime | None = None,
+) -> list[Claim]:
+    """
+    Take at most ``wanted`` due runs of a lane, the least busy organization's first.
+
+    :param lane_max: statements the lane may have running, over all workers
+    :param organization_max: an organization's share of them while another one has due work
+    """
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"lane:{lane}", 0))))
+    values = {
+        "lane": lane,
+        "worker": worker,
+        "wanted": wanted,
+        "lease_seconds": lease_seconds,
+        "lane_max": lane_max,
+        "organization_max": organization_max,
+        "now": now,
+    }
+    claims = [Claim(*row) for row in connection.execute(CLAIM, values)]
+    if claims:
+        started = [
+            {"run_id": one.run_id, "fence": one.fence, "attempt": one.attempts, "worker": worker}
+            | {"started_at": one.claimed_at}
+            for one in claims
+        ]
+        connection.execute(insert(run_attempts), started)
+    return claims
+
+
+def renew(connection: Connection, held: Claim, *, seconds: float, now: datetime | None = None) -> bool:
+    """Extend a lease and return whether the claim still holds."""
+    renewed = connection.execute(
+        update(runs)
+        .where(runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING)
+        .values(lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+    )
+    return renewed.rowcount == 1
+
+
+def record(
+    connection: Connection,
+    held: Claim,
+    *,
+    strategy: str,
+    query_ids: Sequence[str],
+    snapshot_key: UUID,
+    versions: tuple[int, int],
+) -> bool:
+    """
+    Write down what is about to be sent to ClickHouse, and return whether the claim still holds.
+
+    :param query_ids: every id this attempt may use, so that a rescuer knows what to kill
+    :param versions: of the day's signals and of people
+    """
+    holds = select(runs.c.id).where(runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING)
+    recorded = connection.execute(
+        update(run_attempts)
+        .where(run_attempts.c.run_id == held.run_id, run_attempts.c.fence == held.fence, holds.exists())
+        .values(
+            strategy=strategy,
+            query_ids=array(query_ids, type_=Text),
+            snapshot_key=snapshot_key,
+            data_version=versions[0],
+            people_version=versions[1],
+        )
+    )
+    return recorded.rowcount == 1

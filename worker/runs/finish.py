@@ -1,0 +1,302 @@
+"""
+End an attempt or a run.
+
+Every write names the fence it was claimed under, so that whoever lost the claim changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ColumnElement, Connection, Text, Uuid, any_, func, literal, select, update
+
+from worker.database import moment
+from worker.errors import AttemptError, ClaimLost, NotAllowed, NotFound
+from worker.models import run_attempts, runs
+from worker.runs.claim import Claim
+from worker.runs.status import QUEUED, RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    What a completed attempt has to show.
+
+    Counts are people; ``account`` is ClickHouse's own: rows and bytes read, rows written, peak memory in bytes and
+    milliseconds, as columns of ``run_attempts``.
+    """
+
+    candidates: int
+    results: int
+    snapshot_key: UUID
+    written_on: date
+    results_expire_at: datetime
+    csv_defused: bool
+    account: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A running run whose lease is over, as the rescuer that took it sees it."""
+
+    run_id: UUID
+    fence: int
+    attempts: int
+    failures: int
+    first_claimed_at: datetime
+    query_ids: Sequence[str]
+    worker: str
+    overdue_seconds: float
+
+
+def complete(connection: Connection, held: Claim, published: Published, *, now: datetime | None = None) -> None:
+    """
+    Publish a run's counts and snapshot.
+
+    :raises ClaimLost: when the run is no longer ours
+    """
+    values: dict[str, Any] = {
+        "candidate_count": published.candidates,
+        "result_count": published.results,
+        "snapshot_key": published.snapshot_key,
+        "written_on": published.written_on,
+        "results_expire_at": published.results_expire_at,
+        "csv_defused": published.csv_defused,
+        "error_code": None,
+        "error_message": None,
+        "completed_at": moment(now),
+    }
+    _leave(connection, held, "completed", values, now)
+    _end_attempt(connection, held, {"outcome": "completed", **published.account}, now)
+
+
+def completed(connection: Connection, held: Claim) -> bool:
+    """Return whether this very claim completed the run: the answer after a commit nobody confirmed."""
+    row = connection.execute(select(runs.c.status, runs.c.fence).where(runs.c.id == held.run_id)).one_or_none()
+    return row is not None and tuple(row) == ("completed", held.fence)
+
+
+def retry(
+    connection: Connection,
+    held: Claim | Abandoned,
+    error: AttemptError,
+    *,
+    due_at: datetime,
+    charged: bool,
+    now: datetime | None = None,
+) -> None:
+    """
+    Queue a run again after a failed attempt.
+
+    :param due_at: when it may be claimed again
+    :raises ClaimLost: when the run is no longer ours
+    """
+    values: dict[str, Any] = {
+        "attempts": runs.c.attempts - (0 if charged else 1),
+        "failures": runs.c.failures + 1,
+        "due_at": due_at,
+        "next_attempt_at": due_at,
+        "error_code": error.code,
+        "error_message": error.sentence,
+    }
+    _leave(connection, held, "queued", values, now)
+    _end_attempt(
+        connection, held, _told(error, "rescued" if isinstance(held, Abandoned) else "retried", charged=charged), now
+    )
+
+
+def fail(
+    connection: Connection,
+    held: Claim | Abandoned,
+    error: AttemptError,
+    *,
+    charged: bool,
+    now: datetime | None = None,
+) -> None:
+    """
+    Give a run up.
+
+    :raises ClaimLost: when the run is no longer ours
+    """
+    values: dict[str, Any] = {
+        "attempts": runs.c.attempts - (0 if charged else 1),
+        "failures": runs.c.failures + 1,
+        "error_code": error.code,
+        "error_message": error.sentence,
+    }
+    _leave(connection, held, "failed", values, now)
+    _end_attempt(
+        connection, held, _told(error, "rescued" if isinstance(held, Abandoned) else "failed", charged=charged), now
+    )
+
+
+def release(connection: Connection, held: Claim, *, now: datetime | None = None) -> None:
+    """
+    Hand a run back untouched, due at once: the worker is going away.
+
+    :raises ClaimLost: when the run is no longer ours
+    """
+    values = {"attempts": runs.c.attempts - 1, "due_at": moment(now)}
+    _leave(connection, held, "queued", values, now)
+    _end_attempt(connection, held, {"outcome": "released"}, now)
+
+
+def take_over(connection: Connection, *, limit: int, seconds: float, now: datetime | None = None) -> list[Abandoned]:
+    """
+    Raise the fence of running runs whose lease is over, and hold them for the rescuer.
+
+    :param limit: most runs taken in one pass
+    :param seconds: how long the rescuer holds them
+    """
+    expired = (
+        select(
+            runs.c.id,
+            runs.c.fence,
+            runs.c.claimed_by,
+            func.extract("epoch", moment(now) - runs.c.lease_expires_at).label("overdue"),
+        )
+        .where(runs.c.status == RUNNING, runs.c.lease_expires_at < moment(now))
+        .order_by(runs.c.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    taken = connection.execute(
+        update(runs)
+        .where(runs.c.id == expired.c.id, runs.c.fence == expired.c.fence, runs.c.status == RUNNING)
+        .values(
+            fence=runs.c.fence + 1,
+            claimed_by="rescue",
+            lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+            updated_at=moment(now),
+        )
+        .returning(
+            runs.c.id,
+            runs.c.fence,
+            runs.c.attempts,
+            runs.c.failures,
+            runs.c.first_claimed_at,
+            expired.c.claimed_by,
+            expired.c.overdue,
+        )
+    ).all()
+    ids = _query_ids(connection, [row.id for row in taken])
+    return [
+        Abandoned(
+            row.id,
+            row.fence,
+            row.attempts,
+            row.failures,
+            row.first_claimed_at,
+            ids.get(row.id, ()),
+            row[5],
+            float(row[6]),
+        )
+        for row in taken
+    ]
+
+
+def cancel(connection: Connection, organization_id: UUID, run_id: UUID, *, now: datetime | None = None) -> None:
+    """
+    Cancel a queued run.
+
+    :raises NotFound: when the organization has no such run
+    :raises NotAllowed: when the run is not queued; its code names the state it is in
+    """
+    mine = (runs.c.id == run_id, runs.c.organization_id == organization_id)
+    if _cancel(connection, *mine, now=now):
+        return
+    status = connection.scalar(select(runs.c.status).where(*mine))
+    if status is None:
+        raise NotFound(f"There is no run {run_id}.")
+    raise NotAllowed(f"RUN_ALREADY_{status.upper()}", f"Only a queued run can be cancelled; this one is {status}.")
+
+
+def cancel_queued(
+    connection: Connection,
+    audience_id: UUID,
+    *,
+    run_types: Sequence[str],
+    because: tuple[str, str] | None = None,
+    now: datetime | None = None,
+) -> int:
+    """
+    Cancel an audience's queued runs of some types and return how many there were.
+
+    :param because: code and sentence stored on each; None where the audience itself goes
+    """
+    these = (runs.c.audience_id == audience_id, runs.c.run_type == any_(literal(list(run_types), ARRAY(Text))))
+    return _cancel(connection, *these, because=because, now=now)
+
+
+def _cancel(
+    connection: Connection,
+    *which: ColumnElement[bool],
+    because: tuple[str, str] | None = None,
+    now: datetime | None,
+) -> int:
+    """Cancel what is queued among these."""
+    code, sentence = because or (None, None)
+    cancelled = connection.execute(
+        update(runs)
+        .where(runs.c.status == QUEUED, *which)
+        .values(
+            status="cancelled",
+            next_attempt_at=None,
+            cancelled_at=moment(now),
+            finished_at=moment(now),
+            updated_at=moment(now),
+            error_code=code,
+            error_message=sentence,
+        )
+    )
+    return cancelled.rowcount
+
+
+def _leave(
+    connection: Connection, held: Claim | Abandoned, status: str, values: dict[str, Any], now: datetime | None
+) -> None:
+    """Move a run out of running, if the fence still matches."""
+    left = connection.execute(
+        update(runs)
+        .where(runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING)
+        .values(
+            status=status,
+            claimed_by=None,
+            lease_expires_at=None,
+            finished_at=None if status == "queued" else moment(now),
+            updated_at=moment(now),
+            **values,
+        )
+    )
+    if not left.rowcount:
+        raise ClaimLost
+
+
+def _end_attempt(connection: Connection, held: Claim | Abandoned, values: dict[str, Any], now: datetime | None) -> None:
+    """Write the end of the run's open attempt; a rescuer ends the one its worker left open."""
+    connection.execute(
+        update(run_attempts)
+        .where(run_attempts.c.run_id == held.run_id, run_attempts.c.outcome.is_(None))
+        .values(ended_at=moment(now), **values)
+    )
+
+
+def _told(error: AttemptError, outcome: str, *, charged: bool) -> dict[str, Any]:
+    """Say how an attempt went wrong."""
+    return {"outcome": outcome, "charged": charged, "error_code": error.code, "error_message": error.sentence}
+
+
+def _query_ids(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """Collect the query ids of the attempts that never ended."""
+    rows = connection.execute(
+        select(run_attempts.c.run_id, run_attempts.c.query_ids).where(
+            run_attempts.c.run_id == any_(literal(list(run_ids), ARRAY(Uuid))), run_attempts.c.outcome.is_(None)
+        )
+    )
+    found: dict[UUID, list[str]] = {}
+    for run_id, ids in rows:
+        found.setdefault(run_id, []).extend(ids)
+    return found

@@ -1,0 +1,146 @@
+"""
+Give birth to runs: one by hand, or a day's worth at once.
+
+Whoever queues by hand holds the audience's row lock, so two requests for one audience stand in line; the unique
+indexes answer for everybody else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ARRAY, Connection, Date, Uuid, any_, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from worker.database import moment
+from worker.errors import Superseded
+from worker.models import audiences, idempotency_keys, runs
+from worker.runs.status import QUEUED
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The run that answers a request, and whether the request created it."""
+
+    run_id: UUID
+    created: bool
+
+
+def queue(
+    connection: Connection,
+    *,
+    organization_id: UUID,
+    audience_id: UUID,
+    config: dict[str, Any],
+    config_hash: str,
+    data_date: date,
+    key: str | None = None,
+    now: datetime | None = None,
+) -> Queued:
+    """
+    Queue a manual run, or return the one that already answers this request.
+
+    The same key answers with the same run for ever, whatever became of it. An in-flight run of the same config and
+    data date is returned instead of a second one; a daily one that still waits moves to the manual lane.
+
+    :param config: the normalised config, frozen into the run
+    :param key: the client's idempotency key, 1 to 120 characters
+    """
+    known = key and connection.scalar(
+        select(idempotency_keys.c.run_id).where(
+            idempotency_keys.c.audience_id == audience_id, idempotency_keys.c.key == key
+        )
+    )
+    if known:
+        return Queued(known, created=False)
+    found = _in_flight(connection, audience_id, config_hash, data_date)
+    run_id = found or uuid4()
+    if found:
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == found, runs.c.status == QUEUED)
+            .values(lane="manual", updated_at=moment(now))
+        )
+    else:
+        values = {"id": run_id, "organization_id": organization_id, "audience_id": audience_id, "config": config}
+        values |= {"config_hash": config_hash, "data_date": data_date, "idempotency_key": key}
+        values |= {"status": "queued", "run_type": "manual", "lane": "manual"}
+        connection.execute(insert(runs).values(**values, due_at=moment(now), created_at=moment(now)))
+    if key:
+        connection.execute(insert(idempotency_keys).values(audience_id=audience_id, key=key, run_id=run_id))
+    return Queued(run_id, created=not found)
+
+
+def queue_daily(
+    connection: Connection, audience_ids: Sequence[UUID], data_date: date, *, now: datetime | None = None
+) -> int:
+    """
+    Queue one daily run of a data date for each of these audiences and return how many are new.
+
+    Older daily runs of theirs that still wait are cancelled: the new one takes their place.
+    """
+    born = (
+        select(
+            func.gen_random_uuid().label("id"),
+            audiences.c.organization_id,
+            audiences.c.id.label("audience_id"),
+            QUEUED.label("status"),
+            literal("daily").label("run_type"),
+            literal("daily").label("lane"),
+            audiences.c.config,
+            audiences.c.config_hash,
+            literal(data_date, Date).label("data_date"),
+            moment(now).label("due_at"),
+            moment(now).label("created_at"),
+        )
+        .where(audiences.c.id == any_(literal(list(audience_ids), ARRAY(Uuid))))
+        .order_by(audiences.c.next_due_at)
+    )
+    queued = connection.execute(
+        upsert(runs).from_select([column.name for column in born.selected_columns], born).on_conflict_do_nothing()
+    )
+    _supersede(connection, audience_ids, data_date, now)
+    return queued.rowcount
+
+
+def _supersede(connection: Connection, audience_ids: Sequence[UUID], data_date: date, now: datetime | None) -> None:
+    """Cancel the older daily runs of these audiences that nobody has started."""
+    error = Superseded()
+    connection.execute(
+        update(runs)
+        .where(
+            runs.c.audience_id == any_(literal(list(audience_ids), ARRAY(Uuid))),
+            runs.c.status == QUEUED,
+            runs.c.run_type == "daily",
+            runs.c.data_date < data_date,
+        )
+        .values(
+            status="cancelled",
+            error_code=error.code,
+            error_message=error.sentence,
+            next_attempt_at=None,
+            cancelled_at=moment(now),
+            finished_at=moment(now),
+            updated_at=moment(now),
+        )
+    )
+
+
+def _in_flight(connection: Connection, audience_id: UUID, config_hash: str, data_date: date) -> UUID | None:
+    """Find the run that is already doing what a request asks for."""
+    found: UUID | None = connection.scalar(
+        select(runs.c.id)
+        .where(
+            runs.c.audience_id == audience_id,
+            runs.c.config_hash == config_hash,
+            runs.c.data_date == data_date,
+            runs.c.run_type.in_(("manual", "daily")),
+            runs.c.status.in_(("queued", "running")),
+        )
+        .order_by(runs.c.created_at)
+        .limit(1)
+        .with_for_update()
+    )
+    return found

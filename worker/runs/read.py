@@ -1,0 +1,74 @@
+"""Look at runs; nothing here changes one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from worker.database import moment
+from worker.errors import NotFound
+from worker.models import run_attempts, runs
+from worker.runs.status import QUEUED
+
+
+def get(connection: Connection, run_id: UUID, organization_id: UUID | None = None) -> RowMapping:
+    """
+    Return one run.
+
+    :param organization_id: the only organization to look in; None for an operator
+    :raises NotFound: when there is no such run
+    """
+    query = select(runs).where(runs.c.id == run_id)
+    if organization_id is not None:
+        query = query.where(runs.c.organization_id == organization_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return row
+
+
+def latest(
+    connection: Connection,
+    *,
+    organization_id: UUID | None = None,
+    audience_id: UUID | None = None,
+    status: str | None = None,
+    limit: int = 25,
+) -> Sequence[RowMapping]:
+    """Return runs, newest first, narrowed by what is given."""
+    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id).limit(limit)
+    narrowed: dict[Any, object] = {
+        runs.c.organization_id: organization_id,
+        runs.c.audience_id: audience_id,
+        runs.c.status: status,
+    }
+    for column, value in narrowed.items():
+        if value is not None:
+            query = query.where(column == value)
+    return connection.execute(query).mappings().all()
+
+
+def attempts(connection: Connection, run_id: UUID) -> Sequence[RowMapping]:
+    """Return a run's attempts, oldest first."""
+    query = select(run_attempts).where(run_attempts.c.run_id == run_id).order_by(run_attempts.c.fence)
+    return connection.execute(query).mappings().all()
+
+
+def due(connection: Connection, *, limit: int, now: datetime | None = None) -> dict[str, int]:
+    """
+    Count the due runs of each lane, up to a limit per lane.
+
+    :param limit: where counting stops; a bell needs to know "many", not how many
+    """
+    counted = {}
+    for lane in ("manual", "daily"):
+        some = (
+            select(runs.c.id)
+            .where(runs.c.lane == lane, runs.c.status == QUEUED, runs.c.due_at <= moment(now))
+            .limit(limit)
+            .subquery()
+        )
+        counted[lane] = connection.scalar(select(func.count()).select_from(some)) or 0
+    return counted

@@ -1,0 +1,40 @@
+"""What a failed attempt means for its run: again later, or never."""
+
+import random
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from worker import backoff
+from worker.errors import AttemptError
+from worker.runs.claim import Claim
+from worker.runs.finish import Abandoned, fail, retry
+
+
+def set_back(
+    connection: Connection,
+    held: Claim | Abandoned,
+    error: AttemptError,
+    policy: backoff.Policy,
+    *,
+    now: datetime | None = None,
+) -> str:
+    """
+    Queue a run again or give it up, as its error's class and its history say; return ``retried`` or ``failed``.
+
+    :raises ClaimLost: when the run is no longer ours
+    """
+    decision = backoff.decide(
+        error,
+        failures=held.failures + 1,
+        charged=held.attempts if error.retry.charged else held.attempts - 1,
+        first_claimed_at=held.first_claimed_at,
+        now=now or connection.execute(select(func.now())).scalar_one(),
+        chance=random.random(),  # noqa: S311 - spreads retries, hides nothing
+        policy=policy,
+    )
+    if isinstance(decision, backoff.Again):
+        retry(connection, held, error, due_at=decision.due_at, charged=decision.charged, now=now)
+        return "retried"
+    fail(connection, held, decision.error, charged=decision.charged, now=now)
+    return "failed"

@@ -1,0 +1,34 @@
+"""When each tick last passed: doubled beats and backlogs answer themselves here."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from worker.database import moment
+from worker.models import ticks
+
+
+def take(connection: Connection, name: str, *, period_seconds: float, now: datetime | None = None) -> bool:
+    """
+    Take a tick's turn and return whether there was one to take.
+
+    There is none when its last pass is younger than half its period: then somebody else has just done the work.
+    """
+    half = func.make_interval(0, 0, 0, 0, 0, 0, period_seconds / 2)
+    taken = connection.execute(
+        insert(ticks)
+        .values(name=name, passed_at=moment(now))
+        .on_conflict_do_update(
+            index_elements=[ticks.c.name],
+            set_={"passed_at": moment(now)},
+            where=ticks.c.passed_at <= moment(now) - half,
+        )
+    )
+    return taken.rowcount == 1
+
+
+def ages(connection: Connection, *, now: datetime | None = None) -> dict[str, float]:
+    """Return the seconds since each tick's last pass."""
+    age = func.extract("epoch", moment(now) - ticks.c.passed_at)
+    return {name: float(seconds) for name, seconds in connection.execute(select(ticks.c.name, age))}
