@@ -110,7 +110,7 @@ class Server(ABC):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
+                env=os.environ | _variables(),
                 start_new_session=True,
             )
         self.pid = self._told_pid(self._guard)
@@ -205,9 +205,10 @@ def taken(port: int) -> bool:
     return False
 
 
-def _python_path() -> str:
-    """The module path for servers that are modules of this package."""
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+def _variables() -> dict[str, str]:
+    """What every server finds in its environment: this project's modules, and one meaning of today."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
 
 
 def _family(pid: int) -> list[psutil.Process]:

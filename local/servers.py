@@ -88,7 +88,7 @@ class Servers:
         """Every variable that a program of this project needs to work with these servers."""
         passed = {name: self.given[name] for names in VARIABLES.values() for name in names if name in self.given}
         ours = [server.environment() for server in self.started.values()]
-        files = {"STORAGE_URL": f"file://{self.folder}/exports", "TOKEN_KEYS": self._token_key()}
+        files = {"STORAGE_URL": (self.folder / "exports").as_uri(), "TOKEN_KEYS": self._token_key()}
         return {name: value for part in (files, passed, *ours) for name, value in part.items()}
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import redis
 from celery import Celery, current_task, signals
 from celery.exceptions import OperationalError
-from kombu import Queue
+from kombu.entity import Queue
 
 from worker import log, settings
 

@@ -96,16 +96,19 @@ def command(
     return Answer((), (), **_account(getattr(result, "summary", {})))
 
 
-def insert_file(table: str, columns: Sequence[str], fmt: str, file: BinaryIO) -> int:
+def insert_file(
+    table: str, columns: Sequence[str], fmt: str, file: BinaryIO, *, options: Mapping[str, Any] | None = None
+) -> int:
     """
     Stream a file into a table and return the rows written.
 
     :param fmt: a ClickHouse input format, ``Parquet`` or ``CSVWithNames``
+    :param options: ClickHouse settings of this statement
     :raises AttemptError: named by what went wrong
     """
     result = _named(
         lambda client: client.raw_insert(
-            table, column_names=list(columns) or None, insert_block=file, fmt=fmt, settings=_sent(None, None)
+            table, column_names=list(columns) or None, insert_block=file, fmt=fmt, settings=_sent(options, None)
         )
     )
     return result.written_rows

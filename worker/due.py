@@ -88,8 +88,8 @@ def next_slot(cron: str, zone: str, after: datetime) -> datetime:
     wall = after.astimezone(here)
     slot = _first_after(after, _instants(cron, rule, wall, FIRST_PASS))
     # Only a moment inside a fold can have first passes behind it whose second ones lie ahead.
-    if rule.both_passes and wall.replace(fold=FIRST_PASS).utcoffset() != wall.replace(fold=SECOND_PASS).utcoffset():
-        slot = min(slot, _first_after(after, _instants(cron, rule, _fold_start(wall), SECOND_PASS)))
+    if rule.both_passes and (width := _fold_width(wall)):
+        slot = min(slot, _first_after(after, _instants(cron, rule, wall - width, SECOND_PASS)))
     return slot
 
 
@@ -200,7 +200,8 @@ def _instants(cron: str, rule: _Rule, wall: datetime, fold: int) -> Iterator[dat
     for named in _walls(cron, wall.replace(tzinfo=None)):
         local = named.replace(tzinfo=here, fold=fold)
         instant = local.astimezone(UTC)
-        if instant.astimezone(here).replace(tzinfo=None) == named:
+        # Where a time is skipped, the offset that Python reads it by is not the one in force at that moment.
+        if instant.astimezone(here).utcoffset() == local.utcoffset():
             yield instant
         elif not rule.skips_gaps:
             yield _gap_end(local)
@@ -210,10 +211,10 @@ def _first_after(after: datetime, instants: Iterator[datetime]) -> datetime:
     return next(instant for instant in instants if instant > after)
 
 
-def _fold_start(wall: datetime) -> datetime:
-    """Step back from a time within a fold to one that lies just before the fold by the wall clock."""
-    first, second = (wall.replace(fold=fold).utcoffset() or timedelta() for fold in (FIRST_PASS, SECOND_PASS))
-    return wall - (first - second)
+def _fold_width(wall: datetime) -> timedelta | None:
+    """Tell by how much the clock goes back around a time that exists twice; None or zero for any other time."""
+    here, other = wall.utcoffset(), wall.replace(fold=1 - wall.fold).utcoffset()
+    return abs(here - other) if here is not None and other is not None else None
 
 
 def _gap_end(local: datetime) -> datetime:

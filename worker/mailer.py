@@ -182,7 +182,7 @@ class Server:
                 raise _refused(code, reply)
 
 
-def _policy(recipient: str) -> policy.EmailPolicy[EmailMessage]:
+def _policy(recipient: str) -> "policy.EmailPolicy[EmailMessage]":
     """Return how a message is written down: in ASCII, unless an address cannot be."""
     ours = parseaddr(settings.current().mail_from)[1]
     return policy.SMTP if (ours + recipient).isascii() else policy.SMTPUTF8

@@ -31,7 +31,7 @@ def queue(
         raise Refusal(f"Idempotency-Key: must have 1 to {LONGEST_KEY} printable ASCII characters.")
     with transaction() as connection:
         audience = audiences.locked(connection, audience_id, organization_id)
-        ready = [row["data_date"] for row in loads.ready_dates(connection, now=now)]
+        ready = loads.ready_dates(connection, now=now)
         if not ready:
             raise DataNotReady("No day of intent data is ready yet.")
         if data_date is not None and data_date not in ready:

@@ -5,12 +5,43 @@ A snapshot key belongs to one execution of one INSERT … SELECT; what that stat
 can never be published, because nothing but a verified key is.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
 
-from worker import clickhouse
+from worker import clickhouse, csv_format
 from worker.clickhouse import Answer
 from worker.errors import SnapshotMismatch
 from worker.plan import Plan
+
+PAGE: Final = f"""
+SELECT {", ".join(csv_format.COLUMNS)}
+FROM audience_results
+WHERE written_on = {{written_on:Date}} AND snapshot_key = {{snapshot_key:UUID}}
+    AND rank BETWEEN {{first:UInt64}} AND {{last:UInt64}}
+ORDER BY rank
+"""  # noqa: S608 - our own column names; every value is bound
+
+MOST_GROUPS: Final = 5
+
+# A person without the field counts as an empty name.
+SUMMARY: Final = """
+SELECT kind, ifNull(value, '') AS name, count() AS people
+FROM
+(
+    SELECT arrayJoin([
+        ('seniority', CAST(seniority, 'Nullable(String)')),
+        ('industry', CAST(company_industry, 'Nullable(String)'))
+    ]) AS pair, pair.1 AS kind, pair.2 AS value
+    FROM audience_results
+    WHERE written_on = {written_on:Date} AND snapshot_key = {snapshot_key:UUID}
+)
+GROUP BY kind, name
+ORDER BY kind, people DESC, name
+LIMIT {groups:UInt8} BY kind
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +50,14 @@ class Counted:
 
     candidates: int
     results: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The largest groups of a snapshot, each as (name, people), largest first; an empty name is nobody's."""
+
+    seniorities: tuple[tuple[str, int], ...]
+    industries: tuple[tuple[str, int], ...]
 
 
 def count(plan: Plan, query_id: str) -> Counted:
@@ -55,3 +94,49 @@ def verify(plan: Plan, rows: int, query_id: str) -> None:
     expected = (rows, 1, rows, rows) if rows else (0, 0, 0, 0)
     if (written, first, last, distinct) != expected:
         raise SnapshotMismatch
+
+
+def pages(
+    snapshot_key: UUID, written_on: date, *, limit: int, page_rows: int, query_id: str, most_seconds: int = 60
+) -> Iterator[Sequence[Sequence[Any]]]:
+    """
+    Yield the first rows of a snapshot in rank order, page by page, each a short query of its own.
+
+    :param limit: rows in all, at most; pages end earlier where the snapshot does
+    :param page_rows: rows a page
+    :param query_id: of the first page; the others are ``{query_id}-2``, ``{query_id}-3`` …
+    :param most_seconds: what one page may take on the server
+    :returns: rows in the order of :data:`worker.csv_format.COLUMNS`
+    :raises AttemptError: named by what ClickHouse refused
+    """
+    for number, first in enumerate(range(1, limit + 1, page_rows), start=1):
+        last = min(first + page_rows - 1, limit)
+        place = {"snapshot_key": str(snapshot_key), "written_on": written_on, "first": first, "last": last}
+        answer = clickhouse.query(
+            PAGE,
+            place,
+            options={"max_execution_time": most_seconds},
+            query_id=query_id if number == 1 else f"{query_id}-{number}",
+        )
+        if answer.rows:
+            yield answer.rows
+        if len(answer.rows) < last - first + 1:
+            return
+
+
+def summary(snapshot_key: UUID, written_on: date, *, query_id: str, most_seconds: int = 60) -> Summary:
+    """
+    Count a snapshot's people by seniority and by industry, in one statement.
+
+    :raises AttemptError: named by what ClickHouse refused
+    """
+    answer = clickhouse.query(
+        SUMMARY,
+        {"snapshot_key": str(snapshot_key), "written_on": written_on, "groups": MOST_GROUPS},
+        options={"max_execution_time": most_seconds},
+        query_id=query_id,
+    )
+    found: dict[str, list[tuple[str, int]]] = {"seniority": [], "industry": []}
+    for kind, value, people in answer.rows:
+        found[kind].append((value, int(people)))
+    return Summary(tuple(found["seniority"]), tuple(found["industry"]))

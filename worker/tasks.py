@@ -26,7 +26,7 @@ def drain_runs(lane: str) -> dict[str, Any]:
 def drain_announcements() -> dict[str, Any]:
     """Write the exports and send the mails that are due."""
     seconds = settings.current().drain_seconds
-    done = announce.announce(worker_name(), seconds=seconds, stopping=stopping)
+    done: dict[str, Any] = announce.announce(worker_name(), seconds=seconds, stopping=stopping)
     _ring_on("announce", done)
     return done
 

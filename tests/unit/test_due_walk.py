@@ -4,14 +4,14 @@ Slots against a walk over every UTC minute of 2025 and 2026, in every zone.
 The walk shares no code with ``worker.due``: it reads a clock once a minute, marks the minutes at which the clock shows
 a time that the schedule names, and then applies the rules for times that a zone's clock skips or shows twice.
 
-Zones with the same clock throughout are walked once. Where schedules fire all day, slots are asked for once per
-distinct picture of a day: the date, and every offset in force from the day before to the day after.
+Zones that show the same time at every minute are walked once, and their slots are asked for once per distinct picture
+of a day: its date, and every offset in force from the day before to the day after.
 """
 
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
+from importlib import metadata, resources
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,7 @@ EPOCH = datetime(2024, 12, 30, tzinfo=UTC)
 DAY = 24 * 60
 FIRST, LAST = 2 * DAY, (2 + 365 + 365) * DAY  # 2025 and 2026, counted in minutes from EPOCH
 END = LAST + 2 * DAY
+HOURS = [EPOCH + timedelta(hours=hour) for hour in range(END // 60)]
 
 DAILY = {"30 0 * * *": 30, "30 1 * * *": 90, "30 2 * * *": 150}
 HOURLY = {"0 * * * *": {0}, "30 * * * *": {30}, "*/20 * * * *": {0, 20, 40}}
@@ -45,13 +46,21 @@ def offset_at(zone: zoneinfo.ZoneInfo, minute: int) -> int:
 
 def changes_of(zone: zoneinfo.ZoneInfo) -> Changes:
     """Read the clock once an hour, and close in on the minute wherever two readings differ."""
-    readings = [(minute, offset_at(zone, minute)) for minute in range(0, END + 1, 60)]
-    found = [readings[0]]
-    for (early, before), (late, after) in pairwise(readings):
-        if before != after:
-            minute = next(m for m in range(early, late + 1) if offset_at(zone, m) != before)
-            found.append((minute, after))
+    shifts = [hour.astimezone(zone).utcoffset() for hour in HOURS]
+    found = [(0, offset_at(zone, 0))]
+    for hour in range(1, len(HOURS)):
+        if shifts[hour] != shifts[hour - 1]:
+            before = found[-1][1]
+            minute = next(m for m in range((hour - 1) * 60, hour * 60 + 1) if offset_at(zone, m) != before)
+            found.append((minute, offset_at(zone, minute)))
     return tuple(found)
+
+
+def compiled_zones() -> dict[bytes, str]:
+    """Every distinct compiled zone of the package, with one of its names."""
+    folder = resources.files("tzdata").joinpath("zoneinfo")
+    names = sorted(zoneinfo.available_timezones() - {"Factory"})
+    return {folder.joinpath(*name.split("/")).read_bytes(): name for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +69,7 @@ def histories() -> Iterator[dict[Changes, str]]:
     former = zoneinfo.TZPATH
     zoneinfo.reset_tzpath(())
     try:
-        names = sorted(zoneinfo.available_timezones() - {"Factory"})
-        yield {changes_of(zoneinfo.ZoneInfo.no_cache(name)): name for name in names}
+        yield {changes_of(zoneinfo.ZoneInfo.no_cache(name)): name for name in compiled_zones().values()}
     finally:
         zoneinfo.reset_tzpath(former)
 
@@ -73,14 +81,14 @@ def clock(changes: Changes) -> Minutes:
     return np.arange(END) + np.repeat([shift for _, shift in changes], lengths)
 
 
-def walk_daily(walls: Minutes, minute_of_day: int) -> list[datetime]:
+def walk_daily(walls: Minutes, minute_of_day: int) -> Minutes:
     """Fire when the clock shows the time for the first time, and when it has just jumped over it."""
-    shown_before = np.maximum.accumulate(walls[:-1])
-    shown = (walls % DAY == minute_of_day) & (walls > np.concatenate([[walls[0] - 1], shown_before]))
+    shown_before = np.concatenate([[walls[0] - 1], np.maximum.accumulate(walls[:-1])])
+    fires = (walls % DAY == minute_of_day) & (walls > shown_before)
     for minute in np.flatnonzero(np.diff(walls) > 1) + 1:
         skipped = np.arange(walls[minute - 1] + 1, walls[minute])
-        shown[minute] |= bool((skipped % DAY == minute_of_day).any())
-    return [moment(minute) for minute in np.flatnonzero(shown) if FIRST <= minute < LAST]
+        fires[minute] |= bool((skipped % DAY == minute_of_day).any())
+    return np.flatnonzero(fires)
 
 
 def walk_hourly(walls: Minutes, minutes_of_hour: set[int]) -> Minutes:
@@ -110,27 +118,32 @@ def test_the_zones_are_those_of_the_package(histories: dict[Changes, str]) -> No
     skips = {minutes for changes in histories for (_, a), (_, b) in pairwise(changes) for minutes in [abs(a - b)]}
 
     assert metadata.version("tzdata") >= "2026"
-    assert len(histories) > 60
+    assert len(histories) > 60, len(histories)
     assert {30, 60, 120} <= skips
+
+
+def compare(cron: str, walked: dict[Changes, Minutes], zones: dict[Changes, str]) -> None:
+    """Hold the walk against the slots, day by day."""
+    for start in range(FIRST, LAST, DAY):
+        day = [moment(minute) for minute in range(start, start + DAY + 1)]
+        for changes in {picture(changes, start): changes for changes in zones}.values():
+            low, high = np.searchsorted(walked[changes], [start, start + DAY])
+            expected = [day[minute - start] for minute in walked[changes][low:high].tolist()]
+
+            assert expected == slots_between(cron, zones[changes], day[0], day[-1]), zones[changes]
 
 
 @pytest.mark.parametrize("cron", DAILY)
 def test_a_daily_schedule_fires_as_a_walk_over_every_minute_says(cron: str, histories: dict[Changes, str]) -> None:
     """Once a day in every zone: after the gap where the time is skipped, at the first pass where it comes twice."""
-    for changes, zone in histories.items():
-        expected = walk_daily(clock(changes), DAILY[cron])
+    walked = {changes: walk_daily(clock(changes), DAILY[cron]) for changes in histories}
 
-        assert expected == slots_between(cron, zone, moment(FIRST), moment(LAST)), zone
+    compare(cron, walked, histories)
 
 
 @pytest.mark.parametrize("cron", HOURLY)
 def test_an_hourly_schedule_fires_as_a_walk_over_every_minute_says(cron: str, histories: dict[Changes, str]) -> None:
     """Whenever the clock of any zone shows the minute, on both passes where it shows it twice."""
-    walked = {zone: walk_hourly(clock(changes), HOURLY[cron]) for changes, zone in histories.items()}
-    for start in range(FIRST, LAST, DAY):
-        pictures = {picture(changes, start): zone for changes, zone in histories.items()}
-        for zone in pictures.values():
-            low, high = np.searchsorted(walked[zone], [start, start + DAY])
-            expected = [moment(minute) for minute in walked[zone][low:high]]
+    walked = {changes: walk_hourly(clock(changes), HOURLY[cron]) for changes in histories}
 
-            assert expected == slots_between(cron, zone, moment(start), moment(start + DAY)), zone
+    compare(cron, walked, histories)

@@ -64,22 +64,14 @@ class Dataset:
     hashed: bool
     daily: bool = False
 
-    @property
-    def required(self) -> tuple[str, ...]:
-        """The names of the columns that every file must have."""
-        return tuple(column.name for column in self.columns if column.required)
-
-    def chosen(self, names: tuple[str, ...]) -> tuple[Column, ...]:
-        """Return the columns of these names, in the table's order."""
-        return tuple(column for column in self.columns if column.name in names)
-
 
 def _text(name: str, *, required: bool = False) -> Column:
     return Column(name, name, (Rule(f"isValidUTF8({name})", "must be UTF-8 text"),), required)
 
 
 def _hash(name: str) -> Column:
-    return Column(name, name, (Rule(f"match({name}, '^[0-9a-f]{{64}}$')", "must be 64 lower-case hex characters"),), True)
+    rule = Rule(f"match({name}, '^[0-9a-f]{{64}}$')", "must be 64 lower-case hex characters")
+    return Column(name, name, (rule,), required=True)
 
 
 def _whole(name: str, most: int = UINT32, *, required: bool = False) -> Column:
@@ -108,8 +100,8 @@ def _data_date() -> Column:
 
 
 def _person(field: person.Field) -> Column:
-    """Return the column of a public person field."""
-    if field.name == person.KEY:
+    """Return the column of a public person field; the first one names the person."""
+    if field is person.FIELDS[0]:
         return _hash(field.column)
     for word, build in (("UInt32", _whole), ("Bool", _flag), ("Date", _day)):
         if word in field.type:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 from worker.errors import Refusal
 
@@ -27,7 +27,7 @@ TAIL: Final = struct.Struct("<I4s")
 """What a Parquet file ends with: the length of its footer, and the magic bytes."""
 
 UNREADABLE: Final = (EOFError, zlib.error, gzip.BadGzipFile)
-NOT_GZIP: Final = "is not a whole gzip file."
+PIECE: Final = 1 << 18  # bytes read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,6 @@ class Source:
             lines = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
             try:
                 return tuple(next(lines, ()))
-            except UNREADABLE:
-                raise self.refused(NOT_GZIP) from None
             except (UnicodeDecodeError, csv.Error):
                 raise self.refused("is not a CSV in UTF-8.") from None
 
@@ -82,8 +80,8 @@ class Source:
     def opened(self, progress: Progress) -> Iterator[BinaryIO]:
         """Open the file for sending, unzipped, and report every piece that leaves the disk."""
         try:
-            with _Counted(self.path, progress) as counted:
-                yield _Unzipped(counted, self) if self.zipped else counted
+            with io.BufferedReader(_Counted(self.path, progress), PIECE) as file:
+                yield io.BufferedReader(_Unzipped(file, self), PIECE) if self.zipped else file
         except OSError as error:
             raise self.refused(f"cannot be read: {error.strerror}.") from error
 
@@ -111,17 +109,11 @@ class _Counted(io.FileIO):
         self._progress = progress
         self._size = path.stat().st_size
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # FileIO takes any buffer
+    def readinto(self, buffer: Any) -> int | None:
         """Read into a buffer and report."""
         count = super().readinto(buffer)
         self._progress(self._path, self.tell(), self._size)
-        return count or 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read and report."""
-        data = super().read(-1 if size is None else size)
-        self._progress(self._path, self.tell(), self._size)
-        return data or b""
+        return count
 
 
 class _Unzipped(gzip.GzipFile):
@@ -136,7 +128,7 @@ class _Unzipped(gzip.GzipFile):
         try:
             return super().read(size)
         except UNREADABLE:
-            raise self._source.refused(NOT_GZIP) from None
+            raise self._source.refused("is not a whole gzip file.") from None
 
 
 def _untold(path: Path, sent: int, size: int) -> None:

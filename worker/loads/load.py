@@ -66,8 +66,7 @@ def load(dataset: str, paths: Sequence[Path], progress: Progress) -> Loaded:
         typed = f"{prefix}_typed"
         tables.run("CREATE TABLE $typed AS $table", {"typed": typed, "table": wanted.table})
         rows = sum(
-            staging.copy(wanted, file, columns, prefix, progress)
-            for file, columns in zip(sources, chosen, strict=True)
+            staging.copy(wanted, file, columns, prefix, progress) for file, columns in zip(sources, chosen, strict=True)
         )
         _check_unique(wanted, typed)
         return _replace_days(typed, rows) if wanted.daily else _replace_table(wanted, typed, rows)

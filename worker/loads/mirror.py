@@ -119,8 +119,7 @@ def ready_date(connection: Connection, *, now: datetime | None = None) -> date |
 
     :param now: aware; None for the database's own clock
     """
-    newest = select(func.max(data_dates.c.data_date)).where(data_dates.c.data_date <= _today(now))
-    return connection.execute(newest).scalar_one()
+    return next(iter(ready_dates(connection, now=now)), None)
 
 
 def _write(connection: Connection, changed: Mapping[date, Versions], now: datetime | None) -> None:

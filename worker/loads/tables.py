@@ -32,8 +32,8 @@ def prefixed() -> Iterator[str]:
 
 
 def drop(table: str) -> None:
-    """Drop a table, if it is there, at once."""
-    run("DROP TABLE IF EXISTS $table SYNC", {"table": table})
+    """Drop a table of this folder's own, if it is there, at once and however large it is."""
+    run("DROP TABLE IF EXISTS $table SYNC", {"table": table}, options={"max_table_size_to_drop": 0})
 
 
 def run(sql: str, names: Mapping[str, str], *, options: Mapping[str, Any] | None = None) -> None:

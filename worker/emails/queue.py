@@ -1,0 +1,55 @@
+"""Queue mails, and look at them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parseaddr
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from worker import settings
+from worker.database import moment
+from worker.models import ready_emails
+
+
+def queue(
+    connection: Connection,
+    *,
+    organization_id: UUID,
+    run_id: UUID,
+    recipients: Sequence[str],
+    now: datetime | None = None,
+) -> int:
+    """Queue a run's mails, one a recipient, and return how many are new."""
+    rows = [_row(organization_id, run_id, recipient) for recipient in dict.fromkeys(recipients)]
+    if not rows:
+        return 0
+    born = {"due_at": moment(now), "created_at": moment(now)}
+    queued = connection.execute(insert(ready_emails).values([row | born for row in rows]).on_conflict_do_nothing())
+    return queued.rowcount
+
+
+def latest(
+    connection: Connection, *, organization_id: UUID | None = None, run_id: UUID | None = None, limit: int = 100
+) -> Sequence[RowMapping]:
+    """Return mails, newest first, narrowed by what is given."""
+    query = select(ready_emails).order_by(ready_emails.c.created_at.desc(), ready_emails.c.recipient).limit(limit)
+    if organization_id is not None:
+        query = query.where(ready_emails.c.organization_id == organization_id)
+    if run_id is not None:
+        query = query.where(ready_emails.c.run_id == run_id)
+    return connection.execute(query).mappings().all()
+
+
+def _row(organization_id: UUID, run_id: UUID, recipient: str) -> dict[str, Any]:
+    """Build one mail; its Message-ID stays the same however often it is tried."""
+    mail_id = uuid4()
+    domain = parseaddr(settings.current().mail_from)[1].rpartition("@")[2] or "localhost"
+    row = {"id": mail_id, "organization_id": organization_id, "run_id": run_id, "recipient": recipient}
+    return row | {"message_id": f"<{mail_id}@{domain}>"}

@@ -1,0 +1,12 @@
+"""
+Stored exports: queued with the run that completes, claimed, written, offered until they expire.
+
+A file belongs to one claim, ``{run_id}/{fence}.csv``: a late writer never overwrites, and what it wrote is never
+offered, because only the claim that still holds can complete the row.
+"""
+
+from worker.exports.claim import Claim, claim, due, renew
+from worker.exports.finish import complete, expired, release, set_back
+from worker.exports.offer import ensure, get, queue
+
+__all__ = ["Claim", "claim", "complete", "due", "ensure", "expired", "get", "queue", "release", "renew", "set_back"]

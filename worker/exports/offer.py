@@ -1,0 +1,92 @@
+"""Queue exports, and offer them."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from worker.database import moment
+from worker.errors import NotAllowed, NotFound
+from worker.models import exports, runs
+
+OUTCOME: Final = (
+    *("storage_provider", "bucket_name", "file_id", "byte_size", "content_sha1", "row_count"),
+    *("error_code", "error_message", "completed_at", "expires_at"),
+)
+
+
+def queue(
+    connection: Connection, *, organization_id: UUID, audience_id: UUID, run_id: UUID, due_at: datetime | None = None
+) -> None:
+    """Queue a run's export; the one it has already stays as it is."""
+    connection.execute(
+        insert(exports)
+        .values(
+            id=uuid4(),
+            organization_id=organization_id,
+            audience_id=audience_id,
+            run_id=run_id,
+            file_name=f"audience-run-{run_id}.csv",
+            due_at=moment(due_at),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def ensure(
+    connection: Connection,
+    *,
+    organization_id: UUID,
+    run_id: UUID,
+    requested_by: UUID | None = None,
+    now: datetime | None = None,
+) -> RowMapping:
+    """
+    Return a run's export, queued first where there is none, and queued anew where it failed or expired.
+
+    :raises NotFound: when the organization has no such run
+    :raises NotAllowed: when the run is not completed, a preview, or its results are gone
+    """
+    run = _exportable(connection, organization_id, run_id, now)
+    queue(connection, organization_id=organization_id, audience_id=run["audience_id"], run_id=run_id, due_at=now)
+    stale = (exports.c.status == "failed") | ((exports.c.status == "completed") & (exports.c.expires_at <= moment(now)))
+    anew = {"status": "processing", "failures": 0, "requested_by": requested_by}
+    empty = dict.fromkeys(OUTCOME)
+    connection.execute(
+        update(exports)
+        .where(exports.c.run_id == run_id, stale)
+        .values(**anew, **empty, due_at=moment(now), created_at=moment(now), updated_at=moment(now))
+    )
+    return get(connection, organization_id, run_id)
+
+
+def get(connection: Connection, organization_id: UUID, run_id: UUID) -> RowMapping:
+    """
+    Return a run's export.
+
+    :raises NotFound: when the organization has no such run, or it no export
+    """
+    query = select(exports).where(exports.c.organization_id == organization_id, exports.c.run_id == run_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no export of run {run_id}.")
+    return row
+
+
+def _exportable(connection: Connection, organization_id: UUID, run_id: UUID, now: datetime | None) -> RowMapping:
+    """Return a run that has results to offer."""
+    query = select(
+        runs.c.audience_id, runs.c.status, runs.c.run_type, (runs.c.results_expire_at <= moment(now)).label("expired")
+    ).where(runs.c.organization_id == organization_id, runs.c.id == run_id)
+    run = connection.execute(query).mappings().one_or_none()
+    if run is None:
+        raise NotFound(f"There is no run {run_id}.")
+    if run["status"] != "completed":
+        raise NotAllowed("RUN_NOT_COMPLETED", "Only a completed run can be exported.")
+    if run["run_type"] == "preview":
+        raise NotAllowed("RUN_IS_PREVIEW", "A preview cannot be exported.")
+    if run["expired"]:
+        raise NotAllowed("RESULTS_EXPIRED", "The results of this run are no longer kept.")
+    return run
