@@ -62,6 +62,18 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     console().print(table)
 
 
+def show_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """
+    Print what there is to say about one thing, a fact a line; a value of several lines stands beside its name.
+
+    :param facts: name and value
+    """
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        grid.add_row(Text(name, style="dim"), Text(text(value)))
+    console().print(grid)
+
+
 def text(cell: object) -> str:
     """Write one value for people."""
     if cell is None:

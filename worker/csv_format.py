@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from worker import person
@@ -24,7 +24,18 @@ HEADER: Final[tuple[str, ...]] = (
     "intent.topicOverlap",
     "intent.matchedTopics",
 )
-TOPIC: Final = ("topicId", "topicName", "type", "industry", "category")
+TOPIC: Final = {
+    "topicId": "topic_id",
+    "topicName": "name",
+    "type": "type",
+    "industry": "industry",
+    "category": "category",
+}
+"""A matched topic's public names, and its columns."""
+
+FLAGS: Final = frozenset(field.column for field in person.FIELDS if "Bool" in field.type)
+TEXTS: Final = frozenset(field.column for field in person.FIELDS if "String" in field.type)
+SPELLED: Final = {True: "true", False: "false", None: ""}
 
 RUN_BY_SPREADSHEETS: Final = frozenset("=@\t\r+-")
 SIGNED_NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 ().-]*")
@@ -34,41 +45,46 @@ def chunks(pages: Iterable[Sequence[Sequence[Any]]], *, defused: bool) -> Iterat
     """
     Yield the CSV, the header first and then one chunk a page.
 
-    :param pages: rows in rank order, each in the order of :data:`COLUMNS`; topics as tuples in the order of their table
+    :param pages: rows in rank order, each in the order of :data:`COLUMNS`; a topic as its columns by name
     :param defused: the run's ``csv_defused``
     """
-    text = _defused if defused else _plain
+    known: dict[tuple[Any, ...], str] = {}
     yield _encoded([HEADER])
     for page in pages:
-        yield _encoded(_cells(row, text) for row in page)
+        columns = zip(*page, strict=True)
+        yield _encoded(zip(*_cells(columns, known, defused=defused), strict=True))
 
 
-def _cells(row: Sequence[Any], text: Callable[[str], str]) -> list[Any]:
-    """Turn one result row into what the CSV writer takes."""
-    cells = [_cell(value, text) for value in row[:-1]]
-    topics = [dict(zip(TOPIC, topic, strict=True)) for topic in row[-1]]
-    cells.append(json.dumps(topics, ensure_ascii=False, separators=(",", ":")))
-    return cells
-
-
-def _cell(value: Any, text: Callable[[str], str]) -> Any:
-    """Turn one value into a cell: null is empty, truth is spelled as in JSON, dates as in ISO 8601."""
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value
-
-
-def _plain(value: str) -> str:
-    return value
+def _cells(
+    columns: Iterable[tuple[Any, ...]], known: dict[tuple[Any, ...], str], *, defused: bool
+) -> Iterator[Iterable[Any]]:
+    """Turn each column of a page into cells; column by column, because a value's kind is its column's."""
+    for name, values in zip(COLUMNS, columns, strict=True):
+        if name in FLAGS:
+            yield [SPELLED[value] for value in values]
+        elif name == "matched_topics":
+            yield [_topics(value, known) for value in values]
+        elif name in TEXTS and defused:
+            yield [_defused(value) if value and value[0] in RUN_BY_SPREADSHEETS else value for value in values]
+        else:
+            yield values
 
 
 def _defused(value: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula; phone numbers stay as they are."""
-    if value[:1] not in RUN_BY_SPREADSHEETS or not value:
-        return value
     return value if SIGNED_NUMBER.fullmatch(value) else f"'{value}"
+
+
+def _topics(topics: Iterable[Mapping[str, Any]], known: dict[tuple[Any, ...], str]) -> str:
+    """Spell topics as JSON; an audience has few of them and its rows many, so each is spelled once."""
+    spelled = []
+    for topic in topics:
+        values = tuple(topic.values())
+        if values not in known:
+            public = {name: topic[column] for name, column in TOPIC.items()}
+            known[values] = json.dumps(public, ensure_ascii=False, separators=(",", ":"))
+        spelled.append(known[values])
+    return f"[{','.join(spelled)}]"
 
 
 def _encoded(rows: Iterable[Iterable[Any]]) -> bytes:

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from importlib import resources
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -31,8 +32,6 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 
 from worker import errors
-
-FIRST_PASS, SECOND_PASS = 0, 1
 
 # No two 29ths of February lie further apart (1896 to 1904, 2096 to 2104).
 _YEARS_BETWEEN_SLOTS = 8
@@ -82,23 +81,12 @@ def next_slot(cron: str, zone: str, after: datetime) -> datetime:
     :returns: aware UTC
     :raises errors.InvalidConfig: as :func:`check`
     """
-    if after.tzinfo is None:
-        raise ValueError("after must be an aware datetime")
-    rule, here = _rule(cron), place(zone)
-    wall = after.astimezone(here)
-    slot = _first_after(after, _instants(cron, rule, wall, FIRST_PASS))
-    # Only a moment inside a fold can have first passes behind it whose second ones lie ahead.
-    if rule.both_passes and (width := _fold_width(wall)):
-        slot = min(slot, _first_after(after, _instants(cron, rule, wall - width, SECOND_PASS)))
-    return slot
+    return next(_slots(cron, zone, after))
 
 
 def upcoming(cron: str, zone: str, after: datetime, count: int = 5) -> list[datetime]:
     """List the next slots strictly after a moment, in order, aware UTC."""
-    slots: list[datetime] = []
-    for _ in range(count):
-        slots.append(next_slot(cron, zone, slots[-1] if slots else after))
-    return slots
+    return list(islice(_slots(cron, zone, after), count))
 
 
 def offset(audience_id: UUID, window_minutes: int) -> timedelta:
@@ -129,9 +117,11 @@ def slots_ahead(cron: str, zone: str, window_minutes: int, now: datetime) -> lis
     :param window_minutes: the widest window among them
     :returns: the slots after ``now`` less the window, up to the first one after ``now``
     """
-    slots = [next_slot(cron, zone, now - timedelta(minutes=window_minutes))]
-    while slots[-1] <= now:
-        slots.append(next_slot(cron, zone, slots[-1]))
+    slots = []
+    for slot in _slots(cron, zone, now - timedelta(minutes=window_minutes)):
+        slots.append(slot)
+        if slot > now:
+            break
     return slots
 
 
@@ -194,38 +184,61 @@ def _refused(rule: str) -> errors.InvalidConfig:
     return errors.InvalidConfig("refresh_cron", rule)
 
 
-def _instants(cron: str, rule: _Rule, wall: datetime, fold: int) -> Iterator[datetime]:
-    """Place the wall-clock times after ``wall`` in time, in order, reading those that exist twice by ``fold``."""
-    here = wall.tzinfo
-    for named in _walls(cron, wall.replace(tzinfo=None)):
-        local = named.replace(tzinfo=here, fold=fold)
-        instant = local.astimezone(UTC)
-        # Where a time is skipped, the offset that Python reads it by is not the one in force at that moment.
-        if instant.astimezone(here).utcoffset() == local.utcoffset():
-            yield instant
-        elif not rule.skips_gaps:
-            yield _gap_end(local)
+def _slots(cron: str, zone: str, after: datetime) -> Iterator[datetime]:
+    """Yield the slots strictly after a moment, each once, in order."""
+    if after.tzinfo is None:
+        raise ValueError("after must be an aware datetime")
+    rule, last = _rule(cron), after.astimezone(UTC)
+    wall = after.astimezone(place(zone))
+    before, behind = _readings(wall)
+    # In a fold, second passes may lie ahead whose first passes lie behind: start from before it.
+    start = (wall - abs(before - behind)).replace(tzinfo=None)
+    for slot in _placed(_walls(cron, start), place(zone), rule):
+        if slot > last:
+            yield slot
+            last = slot
 
 
-def _first_after(after: datetime, instants: Iterator[datetime]) -> datetime:
-    return next(instant for instant in instants if instant > after)
+def _placed(walls: Iterator[datetime], here: ZoneInfo, rule: _Rule) -> Iterator[datetime]:
+    """Place wall-clock times in time, in order; those that one gap skips all come out as its end."""
+    second_passes: list[datetime] = []
+    for wall in walls:
+        local = wall.replace(tzinfo=here)
+        before, behind = _readings(local)
+        if before < behind:
+            if not rule.skips_gaps:
+                yield _gap_end(local)
+            continue
+        if before > behind:
+            if rule.both_passes:
+                second_passes.append(local.replace(fold=1).astimezone(UTC))
+        elif second_passes:
+            yield from second_passes
+            second_passes.clear()
+        yield local.astimezone(UTC)
 
 
-def _fold_width(wall: datetime) -> timedelta | None:
-    """Tell by how much the clock goes back around a time that exists twice; None or zero for any other time."""
-    here, other = wall.utcoffset(), wall.replace(fold=1 - wall.fold).utcoffset()
-    return abs(here - other) if here is not None and other is not None else None
+def _readings(local: datetime) -> tuple[timedelta, timedelta]:
+    """
+    Tell the offsets before and behind the change that a wall-clock time falls into; equal ones where it is none.
+
+    The first is the smaller for a time that does not exist, the greater for one that exists twice.
+    """
+    return _offset(local.replace(fold=0)), _offset(local.replace(fold=1))
+
+
+def _offset(local: datetime) -> timedelta:
+    return local.utcoffset() or timedelta()
 
 
 def _gap_end(local: datetime) -> datetime:
     """Find the moment at which the clocks jumped over a time that does not exist."""
-    # For such a time Python reads fold 0 by the offset before the gap, which gives a moment after it.
-    late = local.replace(fold=FIRST_PASS).astimezone(UTC)
-    early = local.replace(fold=SECOND_PASS).astimezone(UTC)
-    before = early.astimezone(local.tzinfo).utcoffset()
+    # Python reads such a time by the offset before the gap for fold 0, which gives a moment after it.
+    early, late = local.replace(fold=1).astimezone(UTC), local.replace(fold=0).astimezone(UTC)
+    before = _offset(early.astimezone(local.tzinfo))
 
     def jumped(seconds: int) -> bool:
-        return (early + timedelta(seconds=seconds)).astimezone(local.tzinfo).utcoffset() != before
+        return _offset((early + timedelta(seconds=seconds)).astimezone(local.tzinfo)) != before
 
     width = range(int((late - early).total_seconds()))
     return early + timedelta(seconds=bisect_left(width, True, key=jumped))

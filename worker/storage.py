@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -120,14 +120,18 @@ def delete(path: str) -> None:
 
 
 def forget() -> None:
-    """Drop the client inherited from the parent process, or made for other settings."""
-    _store.cache_clear()
+    """Drop the client inherited from the parent process."""
+    _opened.cache_clear()
 
 
-@cache
 def _store() -> LocalStore | S3Store:
     """Return this process's store; nothing connects before the first file."""
-    current = settings.current()
+    return _opened(settings.current())
+
+
+@lru_cache(maxsize=1)
+def _opened(current: settings.Settings) -> LocalStore | S3Store:
+    """Open the folder or bucket of these settings."""
     url = urlsplit(current.storage_url)
     if url.scheme == "file":
         folder = Path(unquote(url.path))

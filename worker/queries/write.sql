@@ -1,8 +1,20 @@
--- Freeze the results in rank order under one snapshot key; topics are named as they are called today.
+-- Freeze the results under one snapshot key: rank narrow rows first, then hydrate them from people.
 INSERT INTO audience_results
     (snapshot_key, written_on, rank, data_date, hem_hash, score, topic_overlap, matched_topics, $person_columns)
 WITH
 $who,
+    ranked AS
+    (
+        SELECT
+            hem_hash,
+            best_score,
+            overlap,
+            matches,
+            row_number() OVER (ORDER BY best_score DESC, overlap DESC, hashed_email ASC) AS place
+        FROM results
+        INNER JOIN candidates USING (hem_hash)
+        QUALIFY place <= {row_limit:UInt64}
+    ),
     (
         SELECT mapFromArrays(groupArray(topic_id), groupArray((name, type, industry, category)))
         FROM topics
@@ -11,7 +23,7 @@ $who,
 SELECT
     {snapshot_key:UUID},
     {written_on:Date},
-    row_number() OVER (ORDER BY best_score DESC, overlap DESC, hashed_email ASC) AS rank,
+    place,
     {data_date:Date},
     hem_hash,
     best_score,
@@ -19,8 +31,7 @@ SELECT
     arrayMap(
         topic -> (topic, called[topic].1, called[topic].2, called[topic].3, called[topic].4),
         arrayDistinct(arraySort(matches).2)
-    ) AS matched_topics,
+    ),
     $person_columns
 FROM results
-INNER JOIN candidates ON candidates.hem_hash = results.hem_hash
-ORDER BY rank$limit
+INNER JOIN ranked USING (hem_hash)

@@ -19,9 +19,10 @@ from worker.database import moment
 from worker.models import run_attempts, runs
 from worker.runs.status import RUNNING
 
-# A loose scan finds the organizations with queued runs, ten index probes each find their best due ones; the least
-# busy organization goes first. The CTE `due` takes exactly :wanted rows under every plan. The statuses are literals,
-# so that a generic plan keeps the partial indexes.
+# A loose scan finds the organizations with queued runs, ten index probes each find their best due ones, and a few more
+# in case somebody holds the first; the least busy organization goes first. Shares never leave a place empty: who has
+# used up its own goes on when nobody below theirs waits. The CTE `due` takes exactly :wanted rows under every plan.
+# The statuses are literals, so that a generic plan keeps the partial indexes.
 CLAIM = text(
     """
     WITH RECURSIVE clock AS (
@@ -52,7 +53,7 @@ CLAIM = text(
             SELECT id, priority, due_at FROM runs
             WHERE lane = :lane AND status = 'queued' AND organization_id = o.organization_id
               AND priority = level AND due_at <= clock.at
-            ORDER BY due_at LIMIT :wanted
+            ORDER BY due_at LIMIT :wanted + 4
         ) r
         LEFT JOIN busy USING (organization_id)
     ), due AS (
@@ -60,7 +61,8 @@ CLAIM = text(
         JOIN waiting USING (id)
         WHERE r.status = 'queued'
           AND (waiting.load <= :organization_max OR NOT EXISTS (
-              SELECT FROM waiting other WHERE other.organization_id <> waiting.organization_id
+              SELECT FROM waiting other
+              WHERE other.organization_id <> waiting.organization_id AND other.load <= :organization_max
           ))
         ORDER BY waiting.load, waiting.rank DESC, waiting.due_at, r.id
         LIMIT greatest(0, least(:wanted, :lane_max - (SELECT coalesce(sum(statements), 0) FROM busy)))
@@ -125,7 +127,7 @@ def claim(
     Take at most ``wanted`` due runs of a lane, the least busy organization's first.
 
     :param lane_max: statements the lane may have running, over all workers
-    :param organization_max: an organization's share of them while another one has due work
+    :param organization_max: an organization's share of them while another one below its own has due work
     """
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"lane:{lane}", 0))))
     values = {
@@ -153,7 +155,10 @@ def renew(connection: Connection, held: Claim, *, seconds: float, now: datetime 
     renewed = connection.execute(
         update(runs)
         .where(runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING)
-        .values(lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+        .values(
+            lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+            updated_at=moment(now),
+        )
     )
     return renewed.rowcount == 1
 

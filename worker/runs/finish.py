@@ -102,9 +102,8 @@ def retry(
         "error_message": error.sentence,
     }
     _leave(connection, held, "queued", values, now)
-    _end_attempt(
-        connection, held, _told(error, "rescued" if isinstance(held, Abandoned) else "retried", charged=charged), now
-    )
+    outcome = "rescued" if isinstance(held, Abandoned) else "retried"
+    _end_attempt(connection, held, _told(error, outcome, charged=charged), now)
 
 
 def fail(
@@ -113,11 +112,13 @@ def fail(
     error: AttemptError,
     *,
     charged: bool,
+    cause: AttemptError | None = None,
     now: datetime | None = None,
 ) -> None:
     """
     Give a run up.
 
+    :param cause: what ended this attempt, where the run is given up for another reason
     :raises ClaimLost: when the run is no longer ours
     """
     values: dict[str, Any] = {
@@ -127,9 +128,8 @@ def fail(
         "error_message": error.sentence,
     }
     _leave(connection, held, "failed", values, now)
-    _end_attempt(
-        connection, held, _told(error, "rescued" if isinstance(held, Abandoned) else "failed", charged=charged), now
-    )
+    outcome = "rescued" if isinstance(held, Abandoned) else "failed"
+    _end_attempt(connection, held, _told(cause or error, outcome, charged=charged), now)
 
 
 def release(connection: Connection, held: Claim, *, now: datetime | None = None) -> None:
@@ -206,12 +206,12 @@ def cancel(connection: Connection, organization_id: UUID, run_id: UUID, *, now: 
     :raises NotAllowed: when the run is not queued; its code names the state it is in
     """
     mine = (runs.c.id == run_id, runs.c.organization_id == organization_id)
-    if _cancel(connection, *mine, now=now):
-        return
-    status = connection.scalar(select(runs.c.status).where(*mine))
+    status = connection.scalar(select(runs.c.status).where(*mine).with_for_update())
     if status is None:
         raise NotFound(f"There is no run {run_id}.")
-    raise NotAllowed(f"RUN_ALREADY_{status.upper()}", f"Only a queued run can be cancelled; this one is {status}.")
+    if status != "queued":
+        raise NotAllowed(f"RUN_ALREADY_{status.upper()}", f"Only a queued run can be cancelled; this one is {status}.")
+    _cancel(connection, *mine, now=now)
 
 
 def cancel_queued(

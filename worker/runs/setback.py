@@ -36,5 +36,5 @@ def set_back(
     if isinstance(decision, backoff.Again):
         retry(connection, held, error, due_at=decision.due_at, charged=decision.charged, now=now)
         return "retried"
-    fail(connection, held, decision.error(), charged=decision.charged, now=now)
+    fail(connection, held, decision.error(), charged=decision.charged, cause=error, now=now)
     return "failed"

@@ -116,7 +116,7 @@ CREATE TABLE runs (
     CONSTRAINT runs_failed_with_code CHECK (status <> 'failed' OR error_code IS NOT NULL),
     CONSTRAINT runs_completed_without_code CHECK (status <> 'completed' OR error_code IS NULL),
     CONSTRAINT runs_code_with_sentence CHECK ((error_code IS NULL) = (error_message IS NULL)),
-    CONSTRAINT runs_retry_of_fkey FOREIGN KEY(retry_of) REFERENCES runs (id) ON DELETE SET NULL
+    CONSTRAINT runs_retry_of_fkey FOREIGN KEY(organization_id, retry_of) REFERENCES runs (organization_id, id) ON DELETE SET NULL (retry_of)
 )
  WITH (fillfactor = 80);
 
@@ -160,6 +160,7 @@ CREATE TABLE exports (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT exports_pkey PRIMARY KEY (id),
+    CONSTRAINT exports_audience_id_fkey FOREIGN KEY(organization_id, audience_id) REFERENCES audiences (organization_id, id),
     CONSTRAINT exports_organization_id_fkey FOREIGN KEY(organization_id, run_id) REFERENCES runs (organization_id, id) ON DELETE CASCADE,
     CONSTRAINT exports_organization_id_key UNIQUE (organization_id, id),
     CONSTRAINT exports_status_known CHECK (status IN ('processing', 'completed', 'failed')),
@@ -173,14 +174,15 @@ CREATE TABLE exports (
 CREATE INDEX exports_due ON exports (due_at) WHERE status = 'processing';
 
 CREATE TABLE idempotency_keys (
+    organization_id UUID NOT NULL,
     audience_id UUID NOT NULL,
     key TEXT NOT NULL,
     run_id UUID NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (audience_id, key),
     CONSTRAINT idempotency_keys_key_length CHECK (char_length(key) BETWEEN 1 AND 120),
-    CONSTRAINT idempotency_keys_audience_id_fkey FOREIGN KEY(audience_id) REFERENCES audiences (id),
-    CONSTRAINT idempotency_keys_run_id_fkey FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+    CONSTRAINT idempotency_keys_audience_id_fkey FOREIGN KEY(organization_id, audience_id) REFERENCES audiences (organization_id, id),
+    CONSTRAINT idempotency_keys_run_id_fkey FOREIGN KEY(organization_id, run_id) REFERENCES runs (organization_id, id) ON DELETE CASCADE
 );
 
 CREATE INDEX idempotency_keys_run ON idempotency_keys (run_id);

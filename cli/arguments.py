@@ -1,0 +1,48 @@
+"""What commands take: ids, days, limits, and whether to answer in JSON."""
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from worker.errors import Refusal
+
+LONGEST_SHOWN = 80
+
+
+def an_id(text: str | UUID) -> UUID:
+    """
+    Read an id.
+
+    :raises Refusal: when it is none
+    """
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise Refusal(f"{str(text)[:LONGEST_SHOWN]!r} is not a UUID.") from None
+
+
+def a_day(text: str | date) -> date:
+    """
+    Read a day as YYYY-MM-DD.
+
+    :raises Refusal: when it is none
+    """
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise Refusal(f"{str(text)[:LONGEST_SHOWN]!r} is not a day as YYYY-MM-DD.") from None
+
+
+AudienceId = Annotated[UUID, typer.Argument(metavar="AUDIENCE_ID", parser=an_id, help="Id of the audience.")]
+RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", parser=an_id, help="Id of the run.")]
+OfOrganization = Annotated[
+    UUID | None, typer.Option("--organization", metavar="UUID", parser=an_id, help="Only this organization's.")
+]
+OfAudience = Annotated[
+    UUID | None, typer.Option("--audience", metavar="UUID", parser=an_id, help="Only this audience's.")
+]
+OfRun = Annotated[UUID | None, typer.Option("--run", metavar="UUID", parser=an_id, help="Only this run's.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
