@@ -17,8 +17,8 @@ FROM python:3.12-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin audience \
  && install -d -o audience -g audience /var/lib/audience-worker/exports
 COPY --from=build /opt/venv /opt/venv
-# REMAP_SIGTERM: Celery's soft shutdown, see Procfile. The command is no shell's child, so celery gets the signal.
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 REMAP_SIGTERM=SIGQUIT
+# The command is no shell's child, so celery itself gets SIGTERM.
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/audience-worker
 STOPSIGNAL SIGTERM

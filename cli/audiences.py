@@ -207,10 +207,11 @@ def _starts(row: RowMapping, now: datetime) -> list[datetime]:
     if not row["daily_refresh_enabled"]:
         return []
     offset = due.offset(row["id"], row["refresh_window_minutes"])
-    first = [] if row["next_due_at"] is None else [row["next_due_at"]]
-    after = row["next_slot_at"] or now
-    slots = due.upcoming(row["refresh_cron"], row["timezone"], max(after, now - offset), NEXT_STARTS - len(first))
-    return first + [slot + offset for slot in slots]
+    starts = [] if row["next_due_at"] is None else [row["next_due_at"]]
+    while len(starts) < NEXT_STARTS:
+        after = max([now, *starts])
+        starts.append(due.next_due(row["refresh_cron"], row["timezone"], offset, after).due_at)
+    return starts
 
 
 def _waits(connection: Connection, row: RowMapping) -> str | None:

@@ -122,13 +122,11 @@ def test_the_procfile_execs() -> None:
     assert {name: command[0] for name, command in procfile().items()} == dict.fromkeys(procfile(), "exec")
 
 
-def test_workers_take_sigterm_as_a_soft_shutdown() -> None:
-    """Every worker of the Procfile, and the image, remaps SIGTERM."""
-    workers = {name: command for name, command in procfile().items() if command.count("worker")}
+def test_the_grace_is_what_the_platform_grants() -> None:
+    """SHUTDOWN_GRACE_SECONDS of the containers is the stop_grace_period of every worker."""
+    graces = {COMPOSE["services"][name]["stop_grace_period"] for name in ("worker", "manual", "announce", "control")}
 
-    assert set(workers) == {"worker", "manual", "announce", "control"}
-    assert all("REMAP_SIGTERM=SIGQUIT" in command for command in workers.values())
-    assert "REMAP_SIGTERM=SIGQUIT" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert graces == {f"{COMPOSE['x-settings']['SHUTDOWN_GRACE_SECONDS']}s"}
 
 
 def test_every_queue_is_served() -> None:
@@ -140,8 +138,7 @@ def test_every_queue_is_served() -> None:
 
 def bare(command: list[str]) -> list[str]:
     """Strip what belongs to the shell, and the address, which a container binds wider."""
-    shell = ("exec", "env", "REMAP_SIGTERM=SIGQUIT")
-    return [word for word in command if word not in shell and not word.startswith("--address=")]
+    return [word for word in command if word != "exec" and not word.startswith("--address=")]
 
 
 @pytest.mark.parametrize("name", sorted({*procfile()} - {"release"}))

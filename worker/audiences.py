@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from itertools import starmap
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -40,6 +41,10 @@ from worker.models import audiences, runs
 MOST_RECIPIENTS = 20
 LONGEST_NAME = 255
 LONGEST_WINDOW = 1439
+
+# Categories of characters that break lines, turn text around or cannot be stored; the two joiners are spelling.
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,13 @@ def set_status(
     """
     Make an audience ``active``, ``paused`` or ``draft``.
 
+    One that is so already keeps its dates: a refresh that waits for late data must not be put off.
+
     :raises NotFound: when it does not exist or was deleted
     """
     row = locked(connection, audience_id)
+    if row["status"] == status and not due_now:
+        return
     values = {"status": status}
     values |= _next(audience_id, {**row, **values}, clock(connection, now), due_now=due_now)
     _write(connection, audience_id, values, now)
@@ -139,9 +148,9 @@ def locked(connection: Connection, audience_id: UUID, organization_id: UUID | No
 
 
 def saved(
-    connection: Connection, *, organization_id: UUID | None = None, status: str | None = None, limit: int = 100
+    connection: Connection, *, organization_id: UUID | None = None, status: str | None = None, limit: int | None = 100
 ) -> Sequence[RowMapping]:
-    """Return audiences that are not deleted, newest first, narrowed by what is given."""
+    """Return audiences that are not deleted, newest first, narrowed by what is given; all for a limit of None."""
     query = select(audiences).where(audiences.c.deleted_at.is_(None))
     if organization_id is not None:
         query = query.where(audiences.c.organization_id == organization_id)
@@ -168,7 +177,7 @@ def waiting(
         )
         .order_by(audiences.c.next_due_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     return connection.execute(query).mappings().all()
 
@@ -214,11 +223,13 @@ def refreshed(connection: Connection, run_id: UUID, *, now: datetime | None = No
     An older data date, an older run of the same date, a run of a former config and a preview change nothing.
     """
     former = runs.alias("former")
-    newer = or_(
-        audiences.c.refreshed_by_run_id.is_(None),
+    # A value, not NOT EXISTS: whoever waited for the audience's row looks at the former run again. One that is not
+    # there, or no more, stands in nobody's way.
+    newer = func.coalesce(
         select(tuple_(former.c.data_date, former.c.created_at) < tuple_(runs.c.data_date, runs.c.created_at))
         .where(former.c.id == audiences.c.refreshed_by_run_id)
         .scalar_subquery(),
+        true(),
     )
     connection.execute(
         update(audiences)
@@ -261,7 +272,7 @@ def checked_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(name) <= LONGEST_NAME:
         raise Refusal(f"name: must have 1 to {LONGEST_NAME} characters.")
-    if any(unicodedata.category(character).startswith("C") for character in name):
+    if any(unicodedata.category(character) in UNSEEN and character not in JOINERS for character in name):
         raise Refusal("name: must not hold control characters.")
     return name
 
@@ -271,18 +282,18 @@ def _checked(refresh: Refresh) -> Refresh:
     due.check(refresh.refresh_cron, refresh.timezone)
     if not 0 <= refresh.refresh_window_minutes <= LONGEST_WINDOW:
         raise Refusal(f"refresh_window_minutes: must be 0 to {LONGEST_WINDOW}.")
-    recipients = tuple(dict.fromkeys(_recipient(address) for address in refresh.notify_emails))
+    recipients = tuple(dict.fromkeys(starmap(_recipient, enumerate(refresh.notify_emails, start=1))))
     if len(recipients) > MOST_RECIPIENTS:
         raise Refusal(f"notify_emails: must be at most {MOST_RECIPIENTS} addresses.")
     return Refresh(**{**asdict(refresh), "notify_emails": recipients})
 
 
-def _recipient(address: str) -> str:
-    """Return one address as it is written in mail."""
+def _recipient(place: int, address: str) -> str:
+    """Return one address as it is written in mail; a refusal names its place, for addresses are personal data."""
     try:
         return validate_email(address, check_deliverability=False).normalized
     except EmailNotValidError:
-        raise Refusal(f"notify_emails: {address[:80]!r} is not an e-mail address.") from None
+        raise Refusal(f"notify_emails: number {place} is not an e-mail address.") from None
 
 
 def _next(audience_id: UUID, row: Mapping[str, Any], now: datetime, *, due_now: bool) -> dict[str, Any]:
@@ -300,7 +311,7 @@ def _one(connection: Connection, audience_id: UUID, organization_id: UUID | None
     query = select(audiences).where(audiences.c.id == audience_id, audiences.c.deleted_at.is_(None))
     if organization_id is not None:
         query = query.where(audiences.c.organization_id == organization_id)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no audience {audience_id}.")
     return row

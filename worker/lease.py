@@ -21,9 +21,15 @@ POLL_SECONDS = 1.0
 
 
 class Held:
-    """A claim being renewed in the background."""
+    """
+    A claim being renewed in the background.
 
-    def __init__(self) -> None:
+    :param seconds: how long an unconfirmed claim holds
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
         self._lost = threading.Event()
         self._leaving = threading.Event()
 
@@ -38,12 +44,16 @@ class Held:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may hold the claim by now."""
-        return self._lost.is_set()
+        """Whether somebody else may hold the claim by now; true in time even while a renewal hangs."""
+        return self._lost.is_set() or time.monotonic() > self._until
 
     def lose(self) -> None:
         """Note that the claim is gone."""
         self._lost.set()
+
+    def confirm(self, asked: float) -> None:
+        """Note that a renewal asked for at this monotonic second was granted."""
+        self._until = asked + self._seconds
 
     def check(self) -> None:
         """
@@ -77,8 +87,8 @@ def kept(
     :param on_end: called once from the heartbeat's thread when the claim is lost or the worker leaves, to stop what
         must not go on
     """
-    held, stop = Held(), threading.Event()
-    heartbeat = _Heartbeat(held, stop, renew, seconds, margin, leaving, on_end)
+    held, stop = Held(seconds - margin), threading.Event()
+    heartbeat = _Heartbeat(held, stop, renew, seconds, leaving, on_end)
     thread = threading.Thread(target=heartbeat.run, name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -96,36 +106,41 @@ class _Heartbeat:
     stop: threading.Event
     renew: Callable[[], bool]
     seconds: float
-    margin: float
     leaving: Callable[[], bool]
     on_end: Callable[[], object]
 
     def run(self) -> None:
         """Renew until told to stop, refused, unheard for too long, or out of time."""
-        confirmed = time.monotonic()
-        due = confirmed + self.seconds / 3
+        due = time.monotonic() + self.seconds / 3
         while not self.stop.wait(min(POLL_SECONDS, self.seconds / 12)):
             if self.leaving():
                 self.held.leave()
-                self.on_end()
-                return
+                return self._end()
             asked = time.monotonic()
             if asked < due:
                 continue
             answer = self._ask()
             if answer is True:
-                confirmed, due = asked, asked + self.seconds / 3
-            elif answer is False or time.monotonic() - confirmed > self.seconds - self.margin:
+                self.held.confirm(asked)
+                due = asked + self.seconds / 3
+            elif answer is False or self.held.lost:
                 logger.warning("claim_lost", refused=answer is False)
                 self.held.lose()
-                self.on_end()
-                return
+                return self._end()
+        return None
 
     def _ask(self) -> bool | None:
         """Renew once; None when nobody answered."""
         try:
             return self.renew()
-        except Exception:
-            # Whatever kept the renewal from being confirmed, the lease runs on.
-            logger.warning("renewal_unconfirmed", exc_info=True)
+        except Exception as error:
+            # Whatever kept the renewal from being confirmed, the lease runs on. A driver's text carries addresses.
+            logger.warning("renewal_unconfirmed", error=type(error).__name__)
             return None
+
+    def _end(self) -> None:
+        """Stop what must not go on; a thread that breaks here would say so to nobody."""
+        try:
+            self.on_end()
+        except Exception as error:
+            logger.warning("work_not_stopped", error=type(error).__name__)

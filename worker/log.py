@@ -48,7 +48,7 @@ def configure(fmt: str, level: str) -> None:
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -1,11 +1,12 @@
 """What people ask for by hand: a run now, a pause, a deletion."""
 
+import contextlib
 from datetime import date, datetime
 from uuid import UUID
 
 from worker import audiences, loads, runs
 from worker.database import transaction
-from worker.errors import DataNotReady, Refusal
+from worker.errors import DataNotReady, NotFound, Refusal
 
 LONGEST_KEY = 120
 PAUSED = ("AUDIENCE_PAUSED", "The audience was paused before the run started.")
@@ -17,13 +18,17 @@ def queue(
     organization_id: UUID | None = None,
     data_date: date | None = None,
     key: str | None = None,
+    lane: str = "manual",
     now: datetime | None = None,
 ) -> runs.Queued:
     """
     Queue a manual run of an audience's present config, or return the run that already answers.
 
+    The same key answers with the same run for ever, whatever became of the run or of the data it read.
+
     :param data_date: None for the newest ready date
     :param key: idempotency key, 1 to 120 printable ASCII characters; a refusal uses none up
+    :param lane: ``daily`` for a run that nobody waits for
     :raises NotFound: when the audience does not exist
     :raises DataNotReady: when there is no such ready date
     """
@@ -31,6 +36,9 @@ def queue(
         raise Refusal(f"Idempotency-Key: must have 1 to {LONGEST_KEY} printable ASCII characters.")
     with transaction() as connection:
         audience = audiences.locked(connection, audience_id, organization_id)
+        known = runs.answered(connection, audience_id, key) if key else None
+        if known:
+            return runs.Queued(known, created=False)
         ready = loads.ready_dates(connection, now=now)
         if not ready:
             raise DataNotReady("No day of intent data is ready yet.")
@@ -44,8 +52,28 @@ def queue(
             config_hash=audience["config_hash"],
             data_date=data_date or max(ready),
             key=key,
+            lane=lane,
             now=now,
         )
+
+
+def queue_all(*, data_date: date | None = None, now: datetime | None = None) -> list[runs.Queued]:
+    """
+    Queue a manual run of every active audience in the daily lane, each in its own transaction.
+
+    Again is harmless: what is still in flight is returned instead. A reload of a day is made good so.
+
+    :param data_date: None for the newest ready date
+    :raises DataNotReady: when there is no such ready date; nothing was queued then
+    """
+    with transaction() as connection:
+        ids = [row["id"] for row in audiences.saved(connection, status="active", limit=None)]
+    queued = []
+    for audience_id in ids:
+        # Deleted since they were listed: no longer anybody's wish.
+        with contextlib.suppress(NotFound):
+            queued.append(queue(audience_id, data_date=data_date, lane="daily", now=now))
+    return queued
 
 
 def pause(audience_id: UUID, *, now: datetime | None = None) -> int:

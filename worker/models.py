@@ -64,6 +64,12 @@ def _claim() -> tuple[Column[object], ...]:
     )
 
 
+def _own(column: str, table: str, *, name: str | None = None, ondelete: str | None = None) -> ForeignKeyConstraint:
+    """Build a foreign key that cannot leave its tenant: the organization goes with it."""
+    there = [f"{table}.organization_id", f"{table}.id"]
+    return ForeignKeyConstraint(["organization_id", column], there, name=name, ondelete=ondelete)
+
+
 audiences = Table(
     "audiences",
     metadata,
@@ -140,13 +146,8 @@ runs = Table(
     Column("ready_email_export_id", Uuid),
     Column("ready_email_error", Text),
     *_born(),
-    ForeignKeyConstraint(["organization_id", "audience_id"], ["audiences.organization_id", "audiences.id"]),
-    ForeignKeyConstraint(
-        ["organization_id", "retry_of"],
-        ["runs.organization_id", "runs.id"],
-        name="runs_retry_of_fkey",
-        ondelete="SET NULL (retry_of)",
-    ),
+    _own("audience_id", "audiences"),
+    _own("retry_of", "runs", name="runs_retry_of_fkey", ondelete="SET NULL (retry_of)"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("status IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="status_known"),
     CheckConstraint("run_type IN ('manual', 'daily', 'preview')", name="run_type_known"),
@@ -201,17 +202,8 @@ idempotency_keys = Table(
     Column("run_id", Uuid, nullable=False),
     _now("created_at"),
     PrimaryKeyConstraint("audience_id", "key"),
-    ForeignKeyConstraint(
-        ["organization_id", "audience_id"],
-        ["audiences.organization_id", "audiences.id"],
-        name="idempotency_keys_audience_id_fkey",
-    ),
-    ForeignKeyConstraint(
-        ["organization_id", "run_id"],
-        ["runs.organization_id", "runs.id"],
-        name="idempotency_keys_run_id_fkey",
-        ondelete="CASCADE",
-    ),
+    _own("audience_id", "audiences", name="idempotency_keys_audience_id_fkey"),
+    _own("run_id", "runs", name="idempotency_keys_run_id_fkey", ondelete="CASCADE"),
     CheckConstraint("char_length(key) BETWEEN 1 AND 120", name="key_length"),
     Index("idempotency_keys_run", "run_id"),
 )
@@ -281,12 +273,8 @@ exports = Table(
     _moment("completed_at"),
     _moment("expires_at"),
     *_born(),
-    ForeignKeyConstraint(
-        ["organization_id", "audience_id"],
-        ["audiences.organization_id", "audiences.id"],
-        name="exports_audience_id_fkey",
-    ),
-    ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.id"], ondelete="CASCADE"),
+    _own("audience_id", "audiences", name="exports_audience_id_fkey"),
+    _own("run_id", "runs", ondelete="CASCADE"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("status IN ('processing', 'completed', 'failed')", name="status_known"),
     CheckConstraint(
@@ -315,7 +303,7 @@ ready_emails = Table(
     _moment("sent_at"),
     Column("error", Text),
     *_born(),
-    ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.id"], ondelete="CASCADE"),
+    _own("run_id", "runs", ondelete="CASCADE"),
     UniqueConstraint("run_id", "recipient", "generation"),
     CheckConstraint("status IN ('pending', 'sending', 'sent', 'failed', 'unknown', 'skipped')", name="status_known"),
     CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_with_time"),

@@ -1,9 +1,13 @@
 """
 Expired leases: take over, kill the orphan query, requeue.
 
-Nobody waits for the kill: the old snapshot key can never be published, so it saves work and guards nothing.
+The kill saves work and guards nothing, for the old snapshot key can never be published; so a pass insists on it for
+a bounded time, once, and requeues whatever came of it.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from structlog.contextvars import bound_contextvars
@@ -23,31 +27,36 @@ def rescue(*, now: datetime | None = None) -> dict[str, int]:
     """Give every run whose lease is over back to the queue, or up, and return the counts."""
     with transaction() as connection:
         abandoned = runs.take_over(connection, limit=MOST_A_PASS, seconds=HOLD_SECONDS, now=now)
-    counts = {"retried": 0, "failed": 0, "lost": 0}
     for lost in abandoned:
-        with bound_contextvars(run_id=str(lost.run_id), fence=lost.fence):
-            logger.warning("run_rescued", worker=lost.worker, lease_over_seconds=lost.overdue_seconds)
-            _kill(lost)
-            counts[_requeue(lost, now)] += 1
-    return counts
+        with _bound(lost):
+            logger.warning("run_rescued", worker=lost.worker, lease_over_seconds=round(lost.overdue_seconds, 1))
+    _kill(abandoned)
+    outcomes = Counter(_requeue(lost, now) for lost in abandoned)
+    return {outcome: outcomes[outcome] for outcome in ("retried", "failed", "lost")}
 
 
-def _kill(lost: runs.Abandoned) -> None:
-    """Try to stop what the lost worker left running."""
+def _bound(lost: runs.Abandoned) -> AbstractContextManager[None]:
+    """Say in every log line which run it is about."""
+    return bound_contextvars(run_id=str(lost.run_id), fence=lost.fence)
+
+
+def _kill(abandoned: Sequence[runs.Abandoned]) -> None:
+    """Try to stop what the lost workers left running, all at once; what a rescuer has tried is not tried again."""
+    query_ids = [query_id for lost in abandoned if lost.worker != runs.RESCUER for query_id in lost.query_ids]
     try:
-        gone = clickhouse.kill(lost.query_ids, seconds=KILL_SECONDS) if lost.query_ids else True
+        gone = clickhouse.kill(query_ids, seconds=KILL_SECONDS) if query_ids else True
     except errors.AttemptError as error:
-        logger.warning("orphan_not_killed", code=error.code)
+        logger.warning("orphans_not_killed", code=error.code)
         return
     if not gone:
-        logger.warning("orphan_still_running")
+        logger.warning("orphans_still_running")
 
 
 def _requeue(lost: runs.Abandoned, now: datetime | None) -> str:
     """Decide what becomes of the run."""
     policy = configuration.current().retry_policy
     try:
-        with transaction() as connection:
+        with _bound(lost), transaction() as connection:
             return runs.set_back(connection, lost, errors.WorkerLost(), policy, now=now)
     except errors.ClaimLost:
         return "lost"

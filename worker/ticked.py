@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.database import moment
@@ -13,16 +13,17 @@ def take(connection: Connection, name: str, *, period_seconds: float, now: datet
     """
     Take a tick's turn and return whether there was one to take.
 
-    There is none when its last pass is younger than half its period: then somebody else has just done the work.
+    There is none when its last pass is younger than half its period: then somebody else has just done the work. A
+    pass that lies a period ahead was noted by a clock that has been set back since, and counts for nothing.
     """
-    half = func.make_interval(0, 0, 0, 0, 0, 0, period_seconds / 2)
+    half, whole = (func.make_interval(0, 0, 0, 0, 0, 0, seconds) for seconds in (period_seconds / 2, period_seconds))
     taken = connection.execute(
         insert(ticks)
         .values(name=name, passed_at=moment(now))
         .on_conflict_do_update(
             index_elements=[ticks.c.name],
             set_={"passed_at": moment(now)},
-            where=ticks.c.passed_at <= moment(now) - half,
+            where=or_(ticks.c.passed_at <= moment(now) - half, ticks.c.passed_at > moment(now) + whole),
         )
     )
     return taken.rowcount == 1

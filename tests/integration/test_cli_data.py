@@ -102,15 +102,15 @@ def test_three_parquet_files_make_a_day_ready(clickhouse, tmp_path):
 
 def test_rows_arrive_as_they_were(clickhouse, tmp_path):
     """Every stored value is the file's, and hem_hash is cityHash64 of the hashed e-mail."""
-    loaded("signals", parquet(tmp_path / "signals.parquet", signals(2000)))
+    loaded("signals", parquet(tmp_path / "signals.parquet", signals(500)))
 
     stored = clickhouse.query("SELECT data_date, topic_id, score FROM intent_signals ORDER BY topic_id").result_rows
     strangers = clickhouse.query(
         "SELECT count() FROM intent_signals WHERE hem_hash NOT IN (SELECT cityHash64(arrayJoin({emails:Array(String)})))",
-        parameters={"emails": [email(number) for number in range(2000)]},
+        parameters={"emails": [email(number) for number in range(500)]},
     ).result_rows
 
-    assert signals(2000).select("data_date", "topic_id", "score").rows() == list(stored)
+    assert signals(500).select("data_date", "topic_id", "score").rows() == list(stored)
     assert [(0,)] == list(strangers)
 
 

@@ -5,12 +5,13 @@ The walk shares no code with ``worker.due``: it reads a clock once a minute, mar
 a time that the schedule names, and then applies the rules for times that a zone's clock skips or shows twice.
 
 Zones that show the same time at every minute are walked once, and their slots are asked for once per distinct picture
-of a day: its date, and every offset in force from the day before to the day after.
+of a day: its date, and every offset in force from the day before to two days after.
 """
 
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import metadata, resources
 from itertools import pairwise
 
@@ -27,31 +28,32 @@ EPOCH = datetime(2024, 12, 30, tzinfo=UTC)
 DAY = 24 * 60
 FIRST, LAST = 2 * DAY, (2 + 365 + 365) * DAY  # 2025 and 2026, counted in minutes from EPOCH
 END = LAST + 2 * DAY
-HOURS = [EPOCH + timedelta(hours=hour) for hour in range(END // 60)]
+MINUTES_BETWEEN_READINGS = 180
 
 DAILY = {"30 0 * * *": 30, "30 1 * * *": 90, "30 2 * * *": 150}
 HOURLY = {"0 * * * *": {0}, "30 * * * *": {30}, "*/20 * * * *": {0, 20, 40}}
 
 
-def moment(minute: int) -> datetime:
-    return EPOCH + timedelta(minutes=int(minute))
+@cache
+def moments() -> list[datetime]:
+    return [EPOCH + timedelta(minutes=minute) for minute in range(END)]
 
 
 def offset_at(zone: zoneinfo.ZoneInfo, minute: int) -> int:
-    shift = moment(minute).astimezone(zone).utcoffset()
+    shift = moments()[minute].astimezone(zone).utcoffset()
     assert shift is not None
     assert shift % timedelta(minutes=1) == timedelta(0)
     return shift // timedelta(minutes=1)
 
 
 def changes_of(zone: zoneinfo.ZoneInfo) -> Changes:
-    """Read the clock once an hour, and close in on the minute wherever two readings differ."""
-    shifts = [hour.astimezone(zone).utcoffset() for hour in HOURS]
+    """Read the clock every three hours, and close in on the minute wherever two readings differ."""
+    readings = range(0, END, MINUTES_BETWEEN_READINGS)
+    shifts = [moments()[minute].astimezone(zone).utcoffset() for minute in readings]
     found = [(0, offset_at(zone, 0))]
-    for hour in range(1, len(HOURS)):
-        if shifts[hour] != shifts[hour - 1]:
-            before = found[-1][1]
-            minute = next(m for m in range((hour - 1) * 60, hour * 60 + 1) if offset_at(zone, m) != before)
+    for (early, before), (late, after) in pairwise(zip(readings, shifts, strict=True)):
+        if before != after:
+            minute = next(m for m in range(early, late + 1) if offset_at(zone, m) != found[-1][1])
             found.append((minute, offset_at(zone, minute)))
     return tuple(found)
 
@@ -97,8 +99,8 @@ def walk_hourly(walls: Minutes, minutes_of_hour: set[int]) -> Minutes:
 
 
 def picture(changes: Changes, start: int) -> Changes:
-    """Return the offsets in force from the day before a UTC day to the day after it."""
-    early, late = start - DAY, start + 2 * DAY
+    """Return the offsets in force from the day before a UTC day to two days after it."""
+    early, late = start - DAY, start + 3 * DAY
     ruling = max(change for change in changes if change[0] <= early)
     return ((early, ruling[1]), *(change for change in changes if early < change[0] < late))
 
@@ -115,11 +117,10 @@ def test_the_zones_are_those_of_the_package(histories: dict[Changes, str]) -> No
 def compare(cron: str, walked: dict[Changes, Minutes], zones: dict[Changes, str]) -> None:
     """Hold the walk against the slots, day by day, each list up to the first slot of the days that follow."""
     for start in range(FIRST, LAST, DAY):
-        ahead = [moment(minute) for minute in range(start, start + 2 * DAY)]
-        before = ahead[0] - timedelta(microseconds=1)
+        before = moments()[start] - timedelta(microseconds=1)
         for changes in {picture(changes, start): changes for changes in zones}.values():
             low, high = np.searchsorted(walked[changes], [start, start + DAY])
-            expected = [ahead[minute - start] for minute in walked[changes][low : high + 1].tolist()]
+            expected = [moments()[minute] for minute in walked[changes][low : high + 1].tolist()]
 
             assert expected == due.upcoming(cron, zones[changes], before, len(expected)), zones[changes]
 

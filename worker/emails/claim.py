@@ -108,7 +108,7 @@ def release(connection: Connection, held: Sequence[Claim], *, now: datetime | No
     """Give mails back that nobody has begun to send, as if they had never been claimed, and return how many."""
     released = connection.execute(
         update(ready_emails)
-        .where(ours(held), ready_emails.c.status == PENDING)
+        .where(ours(held), ready_emails.c.status == PENDING, ready_emails.c.claimed_by.is_not(None))
         .values(attempts=ready_emails.c.attempts - 1, updated_at=moment(now), **FREE)
     )
     return released.rowcount

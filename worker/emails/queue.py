@@ -36,7 +36,12 @@ def queue(
 
 
 def latest(
-    connection: Connection, *, organization_id: UUID | None = None, run_id: UUID | None = None, limit: int = 100
+    connection: Connection,
+    *,
+    organization_id: UUID | None = None,
+    run_id: UUID | None = None,
+    status: str | None = None,
+    limit: int = 100,
 ) -> Sequence[RowMapping]:
     """Return mails, newest first, narrowed by what is given."""
     query = select(ready_emails).order_by(ready_emails.c.created_at.desc(), ready_emails.c.recipient).limit(limit)
@@ -44,6 +49,8 @@ def latest(
         query = query.where(ready_emails.c.organization_id == organization_id)
     if run_id is not None:
         query = query.where(ready_emails.c.run_id == run_id)
+    if status is not None:
+        query = query.where(ready_emails.c.status == status)
     return connection.execute(query).mappings().all()
 
 

@@ -2,6 +2,7 @@
 
 from worker.runs.claim import Claim, claim, record, renew
 from worker.runs.finish import (
+    RESCUER,
     Abandoned,
     Published,
     cancel,
@@ -11,15 +12,17 @@ from worker.runs.finish import (
     release,
     take_over,
 )
-from worker.runs.queue import Queued, queue, queue_daily
-from worker.runs.read import attempts, due, get, latest
+from worker.runs.queue import Queued, answered, queue, queue_daily
+from worker.runs.read import attempts, due, get, in_flight, latest, progress
 from worker.runs.setback import set_back
 
 __all__ = [
+    "RESCUER",
     "Abandoned",
     "Claim",
     "Published",
     "Queued",
+    "answered",
     "attempts",
     "cancel",
     "cancel_queued",
@@ -28,7 +31,9 @@ __all__ = [
     "completed",
     "due",
     "get",
+    "in_flight",
     "latest",
+    "progress",
     "queue",
     "queue_daily",
     "record",

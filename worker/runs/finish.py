@@ -18,6 +18,9 @@ from worker.models import run_attempts, runs
 from worker.runs.claim import Claim
 from worker.runs.status import QUEUED, RUNNING
 
+# The name that rescuers claim under.
+RESCUER = "rescue"
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -168,7 +171,7 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
         .where(runs.c.id == expired.c.id, runs.c.fence == expired.c.fence, runs.c.status == RUNNING)
         .values(
             fence=runs.c.fence + 1,
-            claimed_by="rescue",
+            claimed_by=RESCUER,
             lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
             updated_at=moment(now),
         )

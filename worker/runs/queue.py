@@ -28,7 +28,17 @@ class Queued:
     created: bool
 
 
-def queue(
+def answered(connection: Connection, audience_id: UUID, key: str) -> UUID | None:
+    """Find the run that an idempotency key has answered with before, whatever became of it."""
+    found: UUID | None = connection.scalar(
+        select(idempotency_keys.c.run_id).where(
+            idempotency_keys.c.audience_id == audience_id, idempotency_keys.c.key == key
+        )
+    )
+    return found
+
+
+def queue(  # noqa: PLR0913 - what a run is born with, by name
     connection: Connection,
     *,
     organization_id: UUID,
@@ -37,39 +47,28 @@ def queue(
     config_hash: str,
     data_date: date,
     key: str | None = None,
+    lane: str = "manual",
     now: datetime | None = None,
 ) -> Queued:
     """
-    Queue a manual run, or return the one that already answers this request.
+    Queue a manual run, or return the one that is already doing what is asked for.
 
-    The same key answers with the same run for ever, whatever became of it. An in-flight run of the same config and
-    data date is returned instead of a second one; a daily one that still waits moves to the manual lane.
+    An in-flight run of the same config and data date is returned instead of a second one; a daily one that still waits
+    moves to the manual lane.
 
     :param config: the normalised config, frozen into the run
-    :param key: the client's idempotency key, 1 to 120 characters
+    :param key: the client's idempotency key, 1 to 120 characters, that :func:`answered` knows nothing of
+    :param lane: ``daily`` for a run that nobody waits for; an existing one then stays where it is
     """
-    known = key and connection.scalar(
-        select(idempotency_keys.c.run_id).where(
-            idempotency_keys.c.audience_id == audience_id, idempotency_keys.c.key == key
-        )
-    )
-    if known:
-        return Queued(known, created=False)
-    found = _in_flight(connection, audience_id, config_hash, data_date)
+    values = {"organization_id": organization_id, "audience_id": audience_id}
+    found = _in_flight(connection, audience_id, config_hash, data_date, lane, now)
     run_id = found or uuid4()
-    if found:
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == found, runs.c.status == QUEUED)
-            .values(lane="manual", updated_at=moment(now))
-        )
-    else:
-        values = {"id": run_id, "organization_id": organization_id, "audience_id": audience_id, "config": config}
-        values |= {"config_hash": config_hash, "data_date": data_date, "idempotency_key": key}
-        values |= {"status": "queued", "run_type": "manual", "lane": "manual"}
-        connection.execute(insert(runs).values(**values, due_at=moment(now), created_at=moment(now)))
+    if not found:
+        frozen = {"config": config, "config_hash": config_hash, "data_date": data_date, "idempotency_key": key}
+        born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "due_at": moment(now)}
+        connection.execute(insert(runs).values(**values, **frozen, **born, created_at=moment(now)))
     if key:
-        connection.execute(insert(idempotency_keys).values(audience_id=audience_id, key=key, run_id=run_id))
+        connection.execute(insert(idempotency_keys).values(**values, key=key, run_id=run_id, created_at=moment(now)))
     return Queued(run_id, created=not found)
 
 
@@ -128,10 +127,16 @@ def _supersede(connection: Connection, audience_ids: Sequence[UUID], data_date: 
     )
 
 
-def _in_flight(connection: Connection, audience_id: UUID, config_hash: str, data_date: date) -> UUID | None:
-    """Find the run that is already doing what a request asks for."""
-    found: UUID | None = connection.scalar(
-        select(runs.c.id)
+def _in_flight(
+    connection: Connection, audience_id: UUID, config_hash: str, data_date: date, lane: str, now: datetime | None
+) -> UUID | None:
+    """
+    Find the run that is already doing what a request asks for, moved to the manual lane if asked for there.
+
+    A running run is not locked: whoever completes it holds its row and waits for the audience's, which we hold.
+    """
+    found = connection.execute(
+        select(runs.c.id, runs.c.status)
         .where(
             runs.c.audience_id == audience_id,
             runs.c.config_hash == config_hash,
@@ -139,8 +144,14 @@ def _in_flight(connection: Connection, audience_id: UUID, config_hash: str, data
             runs.c.run_type.in_(("manual", "daily")),
             runs.c.status.in_(("queued", "running")),
         )
-        .order_by(runs.c.created_at)
+        .order_by(runs.c.run_type.desc(), runs.c.created_at)
         .limit(1)
-        .with_for_update()
-    )
-    return found
+    ).one_or_none()
+    if found is None or found.status == "running":
+        return found and found.id
+    waits = (runs.c.id == found.id, runs.c.status == QUEUED)
+    moved = {"lane": "manual" if lane == "manual" else runs.c.lane, "updated_at": moment(now)}
+    if connection.execute(update(runs).where(*waits).values(moved)).rowcount:
+        return found.id
+    # Claimed or cancelled since we looked.
+    return _in_flight(connection, audience_id, config_hash, data_date, lane, now)

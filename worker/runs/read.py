@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import ARRAY, Connection, RowMapping, Uuid, any_, func, literal, select
 
 from worker.database import moment
 from worker.errors import NotFound
 from worker.models import run_attempts, runs
-from worker.runs.status import QUEUED
+from worker.runs.status import QUEUED, RUNNING
 
 
 def get(connection: Connection, run_id: UUID, organization_id: UUID | None = None) -> RowMapping:
@@ -53,6 +53,24 @@ def latest(
 def attempts(connection: Connection, run_id: UUID) -> Sequence[RowMapping]:
     """Return a run's attempts, oldest first."""
     query = select(run_attempts).where(run_attempts.c.run_id == run_id).order_by(run_attempts.c.fence)
+    return connection.execute(query).mappings().all()
+
+
+def in_flight(connection: Connection, *, audience_id: UUID | None = None) -> Sequence[UUID]:
+    """Return the ids of the runs that are queued or running, oldest first; of one audience or of all."""
+    query = select(runs.c.id).where(runs.c.status.in_((QUEUED, RUNNING))).order_by(runs.c.created_at, runs.c.id)
+    if audience_id is not None:
+        query = query.where(runs.c.audience_id == audience_id)
+    return connection.scalars(query).all()
+
+
+def progress(connection: Connection, run_ids: Sequence[UUID]) -> Sequence[RowMapping]:
+    """Return how these runs stand, without their configs, oldest first."""
+    query = (
+        select(*(column for column in runs.c if column.name != "config"))
+        .where(runs.c.id == any_(literal(list(run_ids), ARRAY(Uuid))))
+        .order_by(runs.c.created_at, runs.c.id)
+    )
     return connection.execute(query).mappings().all()
 
 
