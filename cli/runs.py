@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection, RowMapping
 
-from cli import output, watch
+from cli import broker, output, watch
 from cli.arguments import AsJson, Limit, OfAudience, OfOrganization, RunId, a_day, an_id
 from cli.output import ExitCode
 from worker import audiences, emails, exports, manual, presence, runs, settings
@@ -92,8 +92,8 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
         export = _export(connection, run)
         mails = emails.latest(connection, run_id=run_id)
     if as_json:
-        many = {"attempts": [dict(one) for one in attempts], "emails": [dict(one) for one in mails]}
-        output.show_json({**run, "waits": waits, "tries": many["attempts"], "export": export, "emails": many["emails"]})
+        more = {"attempt_history": [dict(one) for one in attempts], "emails": [dict(one) for one in mails]}
+        output.show_json({**run, "waits": waits, **more, "export": export})
         return
     output.show_facts(_facts(run, waits))
     _show_attempts(attempts)
@@ -136,10 +136,8 @@ def cancel(run_id: RunId) -> None:
 
 def _ring(lane: str, bells: int) -> None:
     """Tell the lane's workers; what Redis does not take, the scheduler's next pass makes up for."""
-    try:
-        ring(lane, bells)
-    except OSError:
-        output.complain("Redis cannot be reached; the run starts with the scheduler's next pass after it is back.")
+    if not ring(lane, bells) and not broker.answers():
+        output.complain("Redis cannot be reached: what is queued starts when it is back.")
 
 
 def _tell_queued(queued: Sequence[runs.Queued], *, every: bool, as_json: bool) -> None:
@@ -150,6 +148,8 @@ def _tell_queued(queued: Sequence[runs.Queued], *, every: bool, as_json: bool) -
         new = sum(one.created for one in queued)
         output.say(f"{new:,} queued, {len(queued) - new:,} in flight already.")
     else:
+        if not queued[0].created:
+            output.complain("Nothing new was queued: this run answers already.")
         output.say(str(queued[0].run_id))
 
 

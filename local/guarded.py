@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -34,16 +35,21 @@ class Guarded(ABC):
     :param folder: where its log and its lock lie; made when missing
     """
 
-    name: str
-    stop_signal: signal.Signals = signal.SIGTERM
-    grace_seconds: float = 10.0
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    grace_seconds: ClassVar[float] = 10.0
     # Longer than the grace: the guard of an owner that was killed lets go of the lock within it.
-    lock_seconds: float = 15.0
+    lock_seconds: ClassVar[float] = 15.0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.pid = 0
         self._guard: subprocess.Popen[bytes] | None = None
+        self._family: list[psutil.Process] = []
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called in sentences."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -101,12 +107,12 @@ class Guarded(ABC):
     def let_go(self) -> None:
         """Ask the process to end without waiting; several can end side by side so."""
         if self._guard is not None and self._guard.stdin:
+            self._family = _family(self._guard.pid)
             self._guard.stdin.close()
 
     def gone(self) -> None:
         """Wait until nothing is left of a process that was asked to end."""
-        if self._guard is not None:
-            self._ended(_family(self._guard.pid), self.grace_seconds + 5)
+        self._ended(self._family, self.grace_seconds + 5)
 
     def kill(self) -> None:
         """Kill the process with SIGKILL, as a crash would, and return once nothing of it is left."""

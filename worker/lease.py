@@ -133,14 +133,14 @@ class _Heartbeat:
         """Renew once; None when nobody answered."""
         try:
             return self.renew()
-        except Exception as error:
-            # Whatever kept the renewal from being confirmed, the lease runs on. A driver's text carries addresses.
+        except Exception as error:  # noqa: BLE001 - whatever kept the renewal from being confirmed, the lease runs on
+            # A driver's text carries addresses.
             logger.warning("renewal_unconfirmed", error=type(error).__name__)
             return None
 
     def _end(self) -> None:
-        """Stop what must not go on; a thread that breaks here would say so to nobody."""
+        """Stop what must not go on."""
         try:
             self.on_end()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a thread that breaks here would say so to nobody
             logger.warning("work_not_stopped", error=type(error).__name__)

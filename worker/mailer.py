@@ -68,6 +68,14 @@ class Outbox(Protocol):
         """
 
 
+    def check(self) -> None:
+        """
+        Make sure that a message could be put here now, without putting one.
+
+        :raises NotSent: when none could
+        """
+
+
 @contextlib.contextmanager
 def outbox() -> Iterator[Outbox]:
     """Open the outbox of the settings; nothing connects before the first message."""

@@ -44,17 +44,7 @@ def queue(
             raise DataNotReady("No day of intent data is ready yet.")
         if data_date is not None and data_date not in ready:
             raise DataNotReady(f"The intent data of {data_date} is not ready.")
-        return runs.queue(
-            connection,
-            organization_id=audience["organization_id"],
-            audience_id=audience_id,
-            config=audience["config"],
-            config_hash=audience["config_hash"],
-            data_date=data_date or max(ready),
-            key=key,
-            lane=lane,
-            now=now,
-        )
+        return runs.queue(connection, audience, data_date or max(ready), key=key, lane=lane, now=now)
 
 
 def queue_all(*, data_date: date | None = None, now: datetime | None = None) -> list[runs.Queued]:

@@ -96,10 +96,8 @@ def _delivered(claim: emails.Claim, batch: Batch) -> str:
 def _sent(delivery: Delivery, batch: Batch) -> str:
     """Try to send one mail, and write down what came of it."""
     claim = delivery.claim
-    if not claim.wanted:
-        return _settle(claim, "skipped")
     try:
-        batch.outbox.send(_message(claim, batch), claim.recipient, delivery.hand_over)
+        _offer(delivery, batch)
     except Unwanted:
         return _settle(claim, "skipped")
     except mailer.NotSent as refusal:
@@ -117,6 +115,14 @@ def _sent(delivery: Delivery, batch: Batch) -> str:
         unforeseen = errors.InternalError().sentence
         return _settle(claim, "unknown", emails.UNKNOWN) if delivery.handed_over else _set_back(claim, unforeseen)
     return _settle(claim, "sent")
+
+
+def _offer(delivery: Delivery, batch: Batch) -> None:
+    """Hand one mail to the outbox."""
+    claim = delivery.claim
+    if not claim.wanted:
+        raise Unwanted
+    batch.outbox.send(_message(claim, batch), claim.recipient, delivery.hand_over)
 
 
 def _refused(claim: emails.Claim, refusal: mailer.NotSent) -> str:

@@ -5,7 +5,7 @@ Whoever queues by hand holds the audience's row lock, so two requests for one au
 indexes answer for everybody else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -40,12 +40,9 @@ def answered(connection: Connection, audience_id: UUID, key: str) -> UUID | None
 
 def queue(  # noqa: PLR0913 - what a run is born with, by name
     connection: Connection,
-    *,
-    organization_id: UUID,
-    audience_id: UUID,
-    config: dict[str, Any],
-    config_hash: str,
+    audience: Mapping[str, Any],
     data_date: date,
+    *,
     key: str | None = None,
     lane: str = "manual",
     now: datetime | None = None,
@@ -56,17 +53,18 @@ def queue(  # noqa: PLR0913 - what a run is born with, by name
     An in-flight run of the same config and data date is returned instead of a second one; a daily one that still waits
     moves to the manual lane.
 
-    :param config: the normalised config, frozen into the run
+    :param audience: its row, locked; the config is frozen into the run
     :param key: the client's idempotency key, 1 to 120 characters, that :func:`answered` knows nothing of
     :param lane: ``daily`` for a run that nobody waits for; an existing one then stays where it is
     """
-    values = {"organization_id": organization_id, "audience_id": audience_id}
-    found = _in_flight(connection, audience_id, config_hash, data_date, lane, now)
+    values = {"organization_id": audience["organization_id"], "audience_id": audience["id"]}
+    found = _in_flight(connection, audience, data_date, lane, now)
     run_id = found or uuid4()
     if not found:
-        frozen = {"config": config, "config_hash": config_hash, "data_date": data_date, "idempotency_key": key}
-        born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "due_at": moment(now)}
-        connection.execute(insert(runs).values(**values, **frozen, **born, created_at=moment(now)))
+        frozen = {"config": audience["config"], "config_hash": audience["config_hash"], "data_date": data_date}
+        born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "idempotency_key": key}
+        times = {"due_at": moment(now), "created_at": moment(now)}
+        connection.execute(insert(runs).values(**values, **frozen, **born, **times))
     if key:
         connection.execute(insert(idempotency_keys).values(**values, key=key, run_id=run_id, created_at=moment(now)))
     return Queued(run_id, created=not found)
@@ -128,7 +126,7 @@ def _supersede(connection: Connection, audience_ids: Sequence[UUID], data_date: 
 
 
 def _in_flight(
-    connection: Connection, audience_id: UUID, config_hash: str, data_date: date, lane: str, now: datetime | None
+    connection: Connection, audience: Mapping[str, Any], data_date: date, lane: str, now: datetime | None
 ) -> UUID | None:
     """
     Find the run that is already doing what a request asks for, moved to the manual lane if asked for there.
@@ -138,8 +136,8 @@ def _in_flight(
     found = connection.execute(
         select(runs.c.id, runs.c.status)
         .where(
-            runs.c.audience_id == audience_id,
-            runs.c.config_hash == config_hash,
+            runs.c.audience_id == audience["id"],
+            runs.c.config_hash == audience["config_hash"],
             runs.c.data_date == data_date,
             runs.c.run_type.in_(("manual", "daily")),
             runs.c.status.in_(("queued", "running")),
@@ -148,10 +146,10 @@ def _in_flight(
         .limit(1)
     ).one_or_none()
     if found is None or found.status == "running":
-        return found and found.id
+        return None if found is None else found.id
     waits = (runs.c.id == found.id, runs.c.status == QUEUED)
     moved = {"lane": "manual" if lane == "manual" else runs.c.lane, "updated_at": moment(now)}
     if connection.execute(update(runs).where(*waits).values(moved)).rowcount:
         return found.id
     # Claimed or cancelled since we looked.
-    return _in_flight(connection, audience_id, config_hash, data_date, lane, now)
+    return _in_flight(connection, audience, data_date, lane, now)
