@@ -57,8 +57,9 @@ def check(file: Definition, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0913 - a parameter an option
     file: Definition,
+    *,
     organization: Annotated[
         UUID, typer.Option("--organization", metavar="UUID", parser=an_id, help="The organization it belongs to.")
     ],

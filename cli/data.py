@@ -1,12 +1,14 @@
 """``audience-worker data``: bring your own data, and say when it is ready."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from cli import output
+from cli.arguments import AsJson, Limit, a_day
 from worker import loads
 
 app = typer.Typer(no_args_is_help=True, help="Load people, signals and topics, and say which days are ready.")
@@ -15,7 +17,6 @@ Files = Annotated[
     list[Path],
     typer.Argument(metavar="FILE…", exists=True, dir_okay=False, readable=True, help="Parquet, .csv or .csv.gz files."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -43,24 +44,28 @@ def load(
 
 @app.command()
 def ready(
-    day: Annotated[datetime, typer.Argument(metavar="DATE", formats=["%Y-%m-%d"], help="The day, as YYYY-MM-DD.")],
+    day: Annotated[date, typer.Argument(metavar="DATE", parser=a_day, help="The day, as YYYY-MM-DD.")],
     as_json: AsJson = False,
 ) -> None:
     """Say that a day of signals, and people, are complete: audiences are refreshed from then on."""
-    versions = loads.make_ready(day.date())
+    versions = loads.make_ready(day)
     if as_json:
         output.show_json(versions)
         return
     output.say(
-        f"{day.date()} is ready: {versions.rows:,} signals under version {versions.data_version},"
+        f"{day} is ready: {versions.rows:,} signals under version {versions.data_version},"
         f" people under version {versions.people_version}."
     )
 
 
 @app.command()
-def status(as_json: AsJson = False) -> None:
-    """Show which days are loaded, ready, and mirrored to where runs are queued."""
+def status(
+    limit: Limit = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show which days, newest first, are loaded, ready, and mirrored to where runs are queued."""
     found = loads.status()
+    found = replace(found, days=found.days[:limit])
     if as_json:
         output.show_json(found)
         return

@@ -68,10 +68,12 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
 
     :param facts: name and value
     """
-    grid = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        grid.add_row(Text(name, style="dim"), Text(text(value)))
-    console().print(grid)
+    told = [(name, line) for name, value in facts for line in (text(value).splitlines() or [""])]
+    width = max(len(name) for name, _ in told)
+    before = None
+    for name, line in told:
+        say(f"{'' if name == before else name:{width}}  {line}".rstrip())
+        before = name
 
 
 def text(cell: object) -> str:

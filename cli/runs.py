@@ -70,9 +70,7 @@ def list_(
     Example: audience-worker runs list --status failed --limit 100
     """
     with transaction() as connection:
-        rows = runs.latest(
-            connection, organization_id=organization, audience_id=audience, status=status, limit=limit
-        )
+        rows = runs.latest(connection, organization_id=organization, audience_id=audience, status=status, limit=limit)
     if as_json:
         output.show_json([dict(row) for row in rows])
         return

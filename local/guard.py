@@ -27,9 +27,11 @@ def main() -> int:
             print("locked", flush=True)
             return 1
         server = _launched(order)
-        print(server.pid, flush=True)
         _forward_signals(server, order["signal"])
         threading.Thread(target=_stop_when_left, args=(server, order), daemon=True).start()
+        # An owner that was killed meanwhile hears nothing; its server is being stopped already.
+        with contextlib.suppress(BrokenPipeError):
+            print(server.pid, flush=True)
         code = server.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(server.pid, signal.SIGKILL)

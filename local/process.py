@@ -62,7 +62,7 @@ class Server(Guarded):
         return self.folder / "server.lock"
 
     def variables(self) -> Mapping[str, str]:
-        """This process's environment with this project's modules in it, and one meaning of today."""
+        """The environment of this process, with this project's modules in it, and one meaning of today."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
 

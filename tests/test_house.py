@@ -15,7 +15,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("worker", "scheduler", "api", "cli", "local")
-LEAF_NAMES = ("plan", "csv_format", "audience", "filters", "person", "settings", "due", "backoff", "links", "errors")
+LEAF_NAMES = (
+    "plan",
+    "csv_format",
+    "audience",
+    "filters",
+    "person",
+    "settings",
+    "due",
+    "backoff",
+    "links",
+    "letter",
+    "errors",
+)
 LEAVES = {f"worker.{name}" for name in LEAF_NAMES}
 MODULE_LINES = 320
 FUNCTION_LINES = 40
@@ -26,6 +38,7 @@ ROOMS = {
     "croniter": ("worker.due",),
     "smtplib": ("worker.mailer", "local"),  # the local mailbox is asked whether it answers
     "obstore": ("worker.storage",),
+    "jinja2": ("worker.letter",),
     "pydantic_settings": ("worker.settings",),
     "celery": ("worker.app", "worker.tasks", "scheduler"),
     "kombu": ("worker.app", "worker.tasks", "scheduler"),

@@ -43,8 +43,7 @@ LONGEST_NAME = 255
 LONGEST_WINDOW = 1439
 
 # Categories of characters that break lines, turn text around or cannot be stored; the two joiners are spelling.
-UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-JOINERS = "\u200c\u200d"
+UNSEEN, JOINERS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"}), "\u200c\u200d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +155,8 @@ def saved(
         query = query.where(audiences.c.organization_id == organization_id)
     if status is not None:
         query = query.where(audiences.c.status == status)
-    return (
-        connection.execute(query.order_by(audiences.c.created_at.desc(), audiences.c.id).limit(limit)).mappings().all()
-    )
+    query = query.order_by(audiences.c.created_at.desc(), audiences.c.id).limit(limit)
+    return connection.execute(query).mappings().all()
 
 
 def waiting(
@@ -319,5 +317,4 @@ def _one(connection: Connection, audience_id: UUID, organization_id: UUID | None
 
 def _write(connection: Connection, audience_id: UUID, values: Mapping[str, Any], now: datetime | None) -> None:
     """Change one audience."""
-    changed = update(audiences).where(audiences.c.id == audience_id)
-    connection.execute(changed.values(updated_at=moment(now), **values))
+    connection.execute(update(audiences).where(audiences.c.id == audience_id).values(updated_at=moment(now), **values))

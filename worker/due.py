@@ -190,9 +190,9 @@ def _slots(cron: str, zone: str, after: datetime) -> Iterator[datetime]:
         raise ValueError("after must be an aware datetime")
     rule, last = _rule(cron), after.astimezone(UTC)
     wall = after.astimezone(place(zone))
-    before, behind = _readings(wall)
+    one, other = _readings(wall)
     # In a fold, second passes may lie ahead whose first passes lie behind: start from before it.
-    start = (wall - abs(before - behind)).replace(tzinfo=None)
+    start = (wall - abs(one - other)).replace(tzinfo=None)
     for slot in _placed(_walls(cron, start), place(zone), rule):
         if slot > last:
             yield slot
@@ -204,12 +204,12 @@ def _placed(walls: Iterator[datetime], here: ZoneInfo, rule: _Rule) -> Iterator[
     second_passes: list[datetime] = []
     for wall in walls:
         local = wall.replace(tzinfo=here)
-        before, behind = _readings(local)
-        if before < behind:
+        first, second = _readings(local)
+        if first < second:
             if not rule.skips_gaps:
                 yield _gap_end(local)
             continue
-        if before > behind:
+        if first > second:
             if rule.both_passes:
                 second_passes.append(local.replace(fold=1).astimezone(UTC))
         elif second_passes:
@@ -220,11 +220,11 @@ def _placed(walls: Iterator[datetime], here: ZoneInfo, rule: _Rule) -> Iterator[
 
 def _readings(local: datetime) -> tuple[timedelta, timedelta]:
     """
-    Tell the offsets before and behind the change that a wall-clock time falls into; equal ones where it is none.
+    Read a wall-clock time's offset by its own fold and by the other; they agree but for times within a change.
 
-    The first is the smaller for a time that does not exist, the greater for one that exists twice.
+    By fold 0 the first is the smaller for a time that does not exist, the greater for one that exists twice.
     """
-    return _offset(local.replace(fold=0)), _offset(local.replace(fold=1))
+    return _offset(local), _offset(local.replace(fold=1 - local.fold))
 
 
 def _offset(local: datetime) -> timedelta:

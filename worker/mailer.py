@@ -67,7 +67,6 @@ class Outbox(Protocol):
         :raises Unanswered: when nobody can tell
         """
 
-
     def check(self) -> None:
         """
         Make sure that a message could be put here now, without putting one.
@@ -111,6 +110,16 @@ class Folder:
         finally:
             aside.unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """Write nothing and remove it again."""
+        aside = self._folder / f".{uuid4()}"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            aside.touch()
+            aside.unlink()
+        except OSError as error:
+            raise NotSent("The mail folder cannot be written.", everyone=True) from error
+
 
 class Server:
     """An outbox that speaks SMTP; one connection serves many messages, a broken one is made anew."""
@@ -130,6 +139,10 @@ class Server:
             # Whatever state the conversation is in, the next message starts a new one.
             self._drop()
             raise
+
+    def check(self) -> None:
+        """Connect, encrypt and log in."""
+        self._connected()
 
     def leave(self) -> None:
         """Say goodbye, if anybody is listening."""

@@ -73,7 +73,7 @@ def put(path: str, chunks: Iterable[bytes], content_type: str) -> Stored:
     :raises StorageUnavailable: when the storage does not answer
     :raises StorageMisconfigured: when it refuses
     """
-    store, digest, size = _store(), hashlib.sha1(usedforsecurity=False), 0
+    store, digest, size = _named(_store), hashlib.sha1(usedforsecurity=False), 0
 
     def seen() -> Iterator[bytes]:
         nonlocal size
@@ -106,7 +106,7 @@ def read(path: str) -> Iterator[bytes]:
 
 def signed(path: str, *, seconds: float) -> str | None:
     """Return a link that a bucket serves the file under for a while; None where a folder holds it."""
-    store = _store()
+    store = _named(_store)
     return obstore.sign(store, "GET", path, timedelta(seconds=seconds)) if isinstance(store, S3Store) else None
 
 

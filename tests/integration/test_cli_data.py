@@ -1,89 +1,39 @@
-"""Bringing one's own data: files of an independent tool in, one plain sentence when they will not do."""
+"""Bringing one's own data: files of an independent tool go in, and the day becomes ready."""
 
 import gzip
-import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner, Result
+from source_files import (
+    MONDAY,
+    TOMORROW,
+    TUESDAY,
+    command,
+    email,
+    leftovers,
+    loaded,
+    parquet,
+    people,
+    refused,
+    signals,
+    topics,
+)
 
-from cli.main import app
 from worker import loads
 
-MONDAY, TUESDAY = date(2026, 5, 4), date(2026, 5, 5)
+PROGRAM = Path(sys.executable).with_name("audience-worker")
 
 
 @pytest.fixture(autouse=True)
 def _stores(stores):
     """Every test here has both stores, migrated and empty."""
-
-
-def email(number: int) -> str:
-    """The hashed e-mail of a made-up person."""
-    return hashlib.sha256(f"{number}@example.com".encode()).hexdigest()
-
-
-def signals(rows: int = 3, **columns) -> pl.DataFrame:
-    """Signals of Monday, as a source would write them."""
-    made = {
-        "data_date": [MONDAY] * rows,
-        "topic_id": list(range(1, rows + 1)),
-        "hashed_email": [email(number) for number in range(rows)],
-        "score": [50 + number % 50 for number in range(rows)],
-    }
-    return pl.DataFrame({**made, **columns})
-
-
-def people(rows: int = 3, **columns) -> pl.DataFrame:
-    """People with the one column that they must have, and others as asked."""
-    return pl.DataFrame({"hashed_email": [email(number) for number in range(rows)], **columns})
-
-
-def topics(rows: int = 3, **columns) -> pl.DataFrame:
-    """Topics with the two columns that they must have, and others as asked."""
-    made = {"topic_id": list(range(1, rows + 1)), "name": [f"Topic {number}" for number in range(rows)]}
-    return pl.DataFrame({**made, **columns})
-
-
-def parquet(path: Path, frame: pl.DataFrame) -> str:
-    """Write a Parquet file."""
-    frame.write_parquet(path)
-    return str(path)
-
-
-def command(*arguments: str) -> Result:
-    """Run the command line in this process."""
-    return CliRunner().invoke(app, ["data", *arguments])
-
-
-def loaded(*arguments: str) -> Result:
-    """Run a load that must succeed."""
-    result = command("load", *arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refused(*arguments: str) -> str:
-    """Run a load that must be refused, and return its one sentence."""
-    result = command("load", *arguments)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    lines = [line for line in result.stderr.splitlines() if not line.endswith(" sent")]
-    assert len(lines) == 1, result.stderr
-    return lines[0]
-
-
-def leftovers(clickhouse) -> int:
-    """How many tables a load has left behind."""
-    return clickhouse.query(
-        "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE 'load_%'"
-    ).result_rows[0][0]
 
 
 def test_three_parquet_files_make_a_day_ready(clickhouse, tmp_path):
@@ -221,183 +171,18 @@ def test_a_new_day_waits_to_be_made_ready(tmp_path):
     assert "2026-05-04: 3 signals. When it is whole: audience-worker data ready 2026-05-04\n" == result.stdout
 
 
-TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
-HEX = "hashed_email must be 64 lower-case hex characters"
-
-
-@pytest.mark.parametrize(
-    ("columns", "sentence"),
-    [
-        (
-            {"score": [50, 100, 101]},
-            "score must be a whole number from 0 to 99; 2 rows are not so, the first is row 2.",
-        ),
-        ({"score": [50, None, 60]}, "score must be a whole number from 0 to 99; row 2 is not so."),
-        ({"score": [50.0, 60.0, 60.5]}, "score must be a whole number from 0 to 99; row 3 is not so."),
-        ({"score": [50, 60, -1]}, "score must be a whole number from 0 to 99; row 3 is not so."),
-        ({"topic_id": [1, 2, 2**32]}, "topic_id must be a whole number from 0 to 4294967295; row 3 is not so."),
-        ({"topic_id": ["1", "x", "3"]}, "topic_id must be a whole number from 0 to 4294967295; row 2 is not so."),
-        ({"hashed_email": ["a" * 64, "A" * 64, "a" * 63]}, f"{HEX}; 2 rows are not so, the first is row 2."),
-        ({"hashed_email": ["a" * 64, "b" * 64 + "\n", "c" * 64]}, f"{HEX}; row 2 is not so."),
-        ({"data_date": [MONDAY, TOMORROW, MONDAY]}, "data_date must not lie in the future; row 2 is not so."),
-        (
-            {"data_date": ["2026-05-04", "2026-02-30", "04.05.2026"]},
-            "data_date must be a date as YYYY-MM-DD from 1970 on; 2 rows are not so, the first is row 2.",
-        ),
-        (
-            {"data_date": [datetime(2026, 5, 4, 1)] * 3},  # noqa: DTZ001 - as pandas writes a time
-            "data_date must be a date as YYYY-MM-DD from 1970 on; 3 rows are not so, the first is row 1.",
-        ),
-        (
-            {"score": [[50], [60], [70]]},
-            "has a column 'score' of lists or structures; plain values are needed.",
-        ),
-        ({"hem_hash": [1, 2, 3]}, "has an unknown column 'hem_hash'."),
-        ({"topicId": [1, 2, 3]}, "has an unknown column 'topicId'; perhaps topic_id is meant."),
-    ],
-)
-def test_a_broken_rule_is_named_and_nothing_is_replaced(clickhouse, tmp_path, columns, sentence):
-    """File, column, rule and the first row are named, and the day keeps its old rows."""
-    loaded("signals", parquet(tmp_path / "good.parquet", signals(5)))
-
-    said = refused("signals", parquet(tmp_path / "bad.parquet", signals(3, **columns)))
-
-    assert f"bad.parquet: {sentence}" == said
-    assert [(5,)] == list(clickhouse.query("SELECT count() FROM intent_signals").result_rows)
-    assert 0 == leftovers(clickhouse)
-
-
-@pytest.mark.parametrize("name", ["data_date", "topic_id", "hashed_email", "score"])
-def test_a_missing_column_is_named(tmp_path, name):
-    """Signals need all four of their columns."""
-    path = parquet(tmp_path / "bad.parquet", signals().drop(name))
-
-    assert f"bad.parquet: has no column {name}." == refused("signals", path)
-
-
-def test_a_good_file_beside_a_bad_one_replaces_nothing(clickhouse, tmp_path):
-    """Files of one command stand or fall together."""
-    good = parquet(tmp_path / "good.parquet", signals())
-    bad = parquet(tmp_path / "bad.parquet", signals(score=[1, 2, 100]))
-
-    said = refused("signals", good, bad)
-
-    assert "bad.parquet: score must be a whole number from 0 to 99; row 3 is not so." == said
-    assert [(0,)] == list(clickhouse.query("SELECT count() FROM intent_signals").result_rows)
-
-
-def test_the_row_is_named_in_a_large_file(tmp_path):
-    """Rows keep the file's order through row groups that are read side by side."""
-    scores = [50] * 300_000
-    scores[234_567] = 100
-    frame = signals(300_000, score=scores, hashed_email=[email(0)] * 300_000)
-    frame.write_parquet(tmp_path / "bad.parquet", row_group_size=10_000)
-
-    said = refused("signals", str(tmp_path / "bad.parquet"))
-
-    assert "bad.parquet: score must be a whole number from 0 to 99; row 234,568 is not so." == said
-
-
-def test_people_must_be_unique_over_all_files(tmp_path):
-    """The same person in two files is refused."""
-    first, second = parquet(tmp_path / "a.parquet", people(3)), parquet(tmp_path / "b.parquet", people(2))
-
-    said = refused("people", first, second)
-
-    assert "people: hashed_email must be unique; 2 of them appear more than once." == said
-
-
-def test_topics_must_be_unique(tmp_path):
-    """The same topic id twice is refused."""
-    path = parquet(tmp_path / "topics.parquet", topics(3, topic_id=[1, 2, 1]))
-
-    assert "topics: topic_id must be unique; 1 of them appear more than once." == refused("topics", path)
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "rule"),
-    [
-        ("role_is_ceo", ["yes", "true", "0"], "must be true or false; row 1 is not so."),
-        ("company_employee_count", [1.5, 2, 3], "must be a whole number from 0 to 4294967295; row 1 is not so."),
-        (
-            "source_last_seen_on",
-            ["2026-01-01", "soon", None],
-            "must be a date as YYYY-MM-DD from 1970 on; row 2 is not so.",
-        ),
-        ("first_name", [b"ok", b"\xff", b"ok"], "must be UTF-8 text; row 2 is not so."),
-    ],
-)
-def test_a_persons_column_keeps_its_type(tmp_path, column, values, rule):
-    """Optional columns are checked wherever they are filled."""
-    path = parquet(tmp_path / "people.parquet", people(3, **{column: pl.Series(values, strict=False)}))
-
-    assert f"people.parquet: {column} {rule}" == refused("people", path)
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_a_file_without_rows_is_refused(tmp_path, suffix):
-    """Nothing is replaced by nothing."""
-    path = tmp_path / f"signals.{suffix}"
-    signals(0).write_parquet(path) if suffix == "parquet" else signals(0).write_csv(path)
-
-    assert f"signals.{suffix}: has no rows." == refused("signals", str(path))
-
-
-HEADER = b"data_date,topic_id,hashed_email,score\n"
-LINE = f"2026-05-04,1,{'a' * 64},50\n".encode()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("signals.json", b"{}", "the name must end with .parquet, .csv or .csv.gz."),
-        ("signals.parquet", b"", "is not a whole Parquet file."),
-        ("signals.parquet", b"PAR1 and then something else", "is not a whole Parquet file."),
-        ("signals.parquet", b"PAR1" + b"x" * 50 + b"\x10\0\0\0PAR1", "is not a Parquet file that ClickHouse can read."),
-        ("signals.csv", b"", "has no column data_date."),
-        ("signals.csv", b"\xff\xfe\x00" * 9, "is not a CSV in UTF-8."),
-        (
-            "signals.csv",
-            HEADER.replace(b",", b";") + LINE,
-            "has an unknown column 'data_date;topic_id;hashed_email;score'.",
-        ),
-        ("signals.csv", HEADER.replace(b"topic_id", b"score") + LINE, "has the column score twice."),
-        ("signals.csv", HEADER + LINE + b"2026-05-04,1\n", "row 2 cannot be read as CSV."),
-        ("signals.csv", HEADER + LINE * 2 + b'2026-05-04,"1\n', "row 3 cannot be read as CSV."),
-        ("signals.csv.gz", HEADER + LINE, "is not a whole gzip file."),
-        ("signals.csv.gz", gzip.compress(HEADER + LINE)[:-9], "is not a whole gzip file."),
-    ],
-)
-def test_a_file_that_is_not_what_it_is_called_is_refused(tmp_path, name, content, sentence):
-    """Broken files are named, with the row where reading stopped."""
-    (tmp_path / name).write_bytes(content)
-
-    assert f"{name}: {sentence}" == refused("signals", str(tmp_path / name))
-
-
-def test_a_zipped_file_that_ends_early_is_refused(clickhouse, tmp_path):
-    """A download that broke off is noticed while it is sent, and the rows before the break are not kept."""
-    whole = gzip.compress(HEADER + b"".join(LINE.replace(b",1,", b",%d," % it) for it in range(200_000)))
-    (tmp_path / "signals.csv.gz").write_bytes(whole[: len(whole) // 2])
-
-    assert "signals.csv.gz: is not a whole gzip file." == refused("signals", str(tmp_path / "signals.csv.gz"))
-    assert 0 == leftovers(clickhouse)
-
-
-def test_a_large_file_that_breaks_early_is_refused(tmp_path):
-    """ClickHouse may answer before a file is sent whole, and the answer still names the row."""
-    (tmp_path / "signals.csv").write_bytes(HEADER + LINE + b"broken\n" + LINE * 300_000)
-
-    assert "signals.csv: row 2 cannot be read as CSV." == refused("signals", str(tmp_path / "signals.csv"))
-
-
-def test_tables_of_a_killed_load_are_dropped_after_a_day(clickhouse, tmp_path):
+def test_tables_of_a_killed_load_are_dropped_after_a_day(clickhouse, servers, tmp_path):
     """What a killed load left is cleared by a later one, what another load is using is not."""
-    clickhouse.command(f"CREATE TABLE load_{'a' * 32}_staged (x Int8) ENGINE = Log")
+    for letter in "ab":
+        clickhouse.command(f"CREATE TABLE load_{letter * 32}_staged (x Int8) ENGINE = Log")
+    made = clickhouse.query("SELECT metadata_path FROM system.tables WHERE name LIKE 'load_a%'").result_rows[0][0]
+    (definition,) = servers.clickhouse.folder.rglob(made)
+    two_days_ago = definition.stat().st_mtime - 2 * 86_400
+    os.utime(definition, (two_days_ago, two_days_ago))
 
     loaded("topics", parquet(tmp_path / "topics.parquet", topics()))
 
-    assert 1 == leftovers(clickhouse)
+    assert leftovers(clickhouse) == 1
 
 
 @pytest.mark.parametrize(
@@ -449,10 +234,9 @@ def test_status_names_a_day_whose_signals_are_gone(clickhouse, tmp_path):
 def test_the_program_loads_in_a_process_of_its_own(stores, tmp_path):
     """The installed command prints its result to standard output and its progress to standard error."""
     path = parquet(tmp_path / "topics.parquet", topics())
-    program = Path(sys.executable).with_name("audience-worker")
 
     done = subprocess.run(
-        [program, "data", "load", "topics", path],
+        [PROGRAM, "data", "load", "topics", path],
         env={**os.environ, **stores.environment},
         capture_output=True,
         text=True,
@@ -470,3 +254,23 @@ def test_on_a_cluster_files_are_not_loaded(monkeypatch, tmp_path):
     said = refused("topics", parquet(tmp_path / "topics.parquet", topics()))
 
     assert said.startswith("Files are loaded into a single server")
+
+
+def test_a_terminal_shows_bars(stores, tmp_path):
+    """Where standard error is a terminal, bytes and speed of every file are drawn."""
+    path = parquet(tmp_path / "topics.parquet", topics())
+    ours, theirs = os.openpty()
+
+    done = subprocess.run(
+        [PROGRAM, "data", "load", "topics", path],
+        env={**os.environ, **stores.environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        check=False,
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 100_000).decode()
+    os.close(ours)
+
+    assert (0, b"3 topics.\n") == (done.returncode, done.stdout)
+    assert re.search(r"topics\.parquet.*━.*([\d.]+)/\1 (bytes|kB)", drawn), drawn

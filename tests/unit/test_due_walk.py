@@ -80,7 +80,8 @@ def clock(changes: Changes) -> Minutes:
     """Return what the wall clock shows at every minute, in minutes since EPOCH's date."""
     starts = [minute for minute, _ in changes] + [END]
     lengths = [late - early for early, late in pairwise(starts)]
-    return np.arange(END) + np.repeat([shift for _, shift in changes], lengths)
+    walls: Minutes = np.arange(END) + np.repeat([shift for _, shift in changes], lengths)
+    return walls
 
 
 def walk_daily(walls: Minutes, minute_of_day: int) -> Minutes:

@@ -2,7 +2,7 @@
 
 from worker.loads.columns import DATASETS
 from worker.loads.load import Loaded, LoadedDay, load
-from worker.loads.mirror import Versions, ready_date, ready_dates, versions, watch
+from worker.loads.mirror import Versions, complete, ready_date, ready_dates, versions, watch
 from worker.loads.ready import Day, Status, make_ready, status
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LoadedDay",
     "Status",
     "Versions",
+    "complete",
     "load",
     "make_ready",
     "ready_date",

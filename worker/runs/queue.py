@@ -5,13 +5,12 @@ Whoever queues by hand holds the audience's row lock, so two requests for one au
 indexes answer for everybody else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ARRAY, Connection, Date, Uuid, any_, func, insert, literal, select, update
+from sqlalchemy import ARRAY, Connection, Date, RowMapping, Uuid, any_, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.database import moment
@@ -38,9 +37,9 @@ def answered(connection: Connection, audience_id: UUID, key: str) -> UUID | None
     return found
 
 
-def queue(  # noqa: PLR0913 - what a run is born with, by name
+def queue(
     connection: Connection,
-    audience: Mapping[str, Any],
+    audience: RowMapping,
     data_date: date,
     *,
     key: str | None = None,
@@ -126,7 +125,7 @@ def _supersede(connection: Connection, audience_ids: Sequence[UUID], data_date: 
 
 
 def _in_flight(
-    connection: Connection, audience: Mapping[str, Any], data_date: date, lane: str, now: datetime | None
+    connection: Connection, audience: RowMapping, data_date: date, lane: str, now: datetime | None
 ) -> UUID | None:
     """
     Find the run that is already doing what a request asks for, moved to the manual lane if asked for there.
@@ -145,11 +144,12 @@ def _in_flight(
         .order_by(runs.c.run_type.desc(), runs.c.created_at)
         .limit(1)
     ).one_or_none()
-    if found is None or found.status == "running":
-        return None if found is None else found.id
-    waits = (runs.c.id == found.id, runs.c.status == QUEUED)
+    if found is None:
+        return None
+    run_id: UUID = found.id
+    waits = (runs.c.id == run_id, runs.c.status == QUEUED)
     moved = {"lane": "manual" if lane == "manual" else runs.c.lane, "updated_at": moment(now)}
-    if connection.execute(update(runs).where(*waits).values(moved)).rowcount:
-        return found.id
+    if found.status == "running" or connection.execute(update(runs).where(*waits).values(moved)).rowcount:
+        return run_id
     # Claimed or cancelled since we looked.
     return _in_flight(connection, audience, data_date, lane, now)

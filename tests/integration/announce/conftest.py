@@ -1,0 +1,189 @@
+"""A completed run with its snapshot, and a mail server that answers as it is told."""
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from sqlalchemy import insert, select, update
+
+from worker import emails, exports, models, settings
+from worker.database import transaction
+
+DAY = date(2026, 5, 4)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What tests need to know of a completed run."""
+
+    organization_id: UUID
+    audience_id: UUID
+    run_id: UUID
+
+    def row(self) -> Mapping[str, Any]:
+        """The run as it is now."""
+        with transaction() as connection:
+            return connection.execute(select(models.runs).where(models.runs.c.id == self.run_id)).mappings().one()
+
+    def export(self) -> Mapping[str, Any]:
+        """Its export as it is now."""
+        with transaction() as connection:
+            return exports.get(connection, self.organization_id, self.run_id)
+
+    def mails(self) -> list[Mapping[str, Any]]:
+        """Its mails as they are now, by recipient."""
+        with transaction() as connection:
+            return sorted(emails.latest(connection, run_id=self.run_id), key=lambda mail: str(mail["recipient"]))
+
+    def change_audience(self, **values: object) -> None:
+        """Change the audience behind the story's back."""
+        with transaction() as connection:
+            connection.execute(
+                update(models.audiences).where(models.audiences.c.id == self.audience_id).values(**values)
+            )
+
+
+@pytest.fixture
+def completed(clickhouse: Client) -> Callable[..., Run]:
+    """Build a completed run, its snapshot, its export and its mails, all queued as at completion."""
+
+    def build(
+        results: int = 3, *, recipients: tuple[str, ...] = (), name: str = "Leaders", rows: int | None = None
+    ) -> Run:
+        run, snapshot_key, today = Run(uuid4(), uuid4(), uuid4()), uuid4(), datetime.now(UTC).date()
+        _freeze(clickhouse, snapshot_key, today, results if rows is None else rows)
+        with transaction() as connection:
+            connection.execute(insert(models.audiences).values(_audience(run, name)))
+            connection.execute(insert(models.runs).values(_queued(run)))
+            runs = update(models.runs).where(models.runs.c.id == run.run_id)
+            connection.execute(runs.values(status="running", claimed_by="w", lease_expires_at=datetime.now(UTC)))
+            connection.execute(runs.values(_completed(snapshot_key, today, results)))
+            names = {"organization_id": run.organization_id, "run_id": run.run_id}
+            exports.queue(connection, audience_id=run.audience_id, **names)
+            emails.queue(connection, recipients=recipients, **names)
+        return run
+
+    return build
+
+
+@pytest.fixture
+def configured(stores: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Change settings for one test."""
+
+    def change(**values: object) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, str(value))
+        settings.current.cache_clear()
+
+    yield change
+    settings.current.cache_clear()
+
+
+@dataclass
+class Script:
+    """
+    What a mail server says to each verb; None hangs up instead.
+
+    ``TEXT`` answers the text after DATA. ``heard`` holds the command lines, ``texts`` what was accepted.
+    """
+
+    replies: dict[str, str | None] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    port: int = 0
+
+    def reply(self, verb: str, usual: str) -> str | None:
+        """Return what to say."""
+        self.before.get(verb, lambda: None)()
+        return self.replies.get(verb, usual)
+
+
+@pytest.fixture
+def script(configured: Callable[..., None]) -> Iterator[Script]:
+    """A mail server on a port of its own that follows a script; the settings lead to it."""
+    told = Script()
+
+    class Conversation(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            if not self.say("CONNECT", "220 ready"):
+                return
+            for line in iter(self.rfile.readline, b""):
+                command = line.decode().strip()
+                told.heard.append(command)
+                verb = command.split()[0].upper()
+                usual = {"DATA": "354 go ahead", "QUIT": "221 bye", "EHLO": "250 localhost"}.get(verb, "250 ok")
+                if not self.say(verb, usual) or verb == "QUIT":
+                    return
+                if verb == "DATA" and told.replies.get("DATA", "354").startswith("354") and not self.text():
+                    return
+
+        def text(self) -> bool:
+            lines = list(iter(self.rfile.readline, b".\r\n"))
+            said = told.reply("TEXT", "250 queued")
+            if said and said.startswith("250"):
+                told.texts.append(b"".join(lines).decode())
+            return self.write(said)
+
+        def say(self, verb: str, usual: str) -> bool:
+            return self.write(told.reply(verb, usual))
+
+        def write(self, said: str | None) -> bool:
+            if said is not None:
+                self.wfile.write(f"{said}\r\n".encode())
+            return said is not None
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        told.port = server.server_address[1]
+        configured(MAIL_URL=f"smtp://127.0.0.1:{told.port}", MAIL_TLS="none", MAIL_SECONDS=5)
+        yield told
+        server.shutdown()
+        thread.join()
+
+
+def _freeze(client: Client, snapshot_key: UUID, written_on: date, rows: int) -> None:
+    """Write result rows whose values follow from their rank."""
+    client.command(
+        """
+        INSERT INTO audience_results
+            (snapshot_key, written_on, rank, data_date, hem_hash, score, topic_overlap, matched_topics, hashed_email,
+             first_name, job_title, seniority, company_industry, role_is_ceo, phone, source_last_seen_on)
+        SELECT
+            {key:UUID}, {day:Date}, number + 1, {day:Date}, number, 84, 1, [(7, 'Topic, "seven"', 'b2b', NULL, NULL)],
+            lower(hex(SHA256(toString(number)))), concat('person ', toString(number)), '=HYPERLINK("x")',
+            ['vp', 'director', NULL][1 + number % 3], if(number % 2 = 0, 'software', NULL), number % 2,
+            '+1 (800) 555-1212', toDate('2026-05-01')
+        FROM numbers({rows:UInt32})
+        """,
+        parameters={"key": str(snapshot_key), "day": written_on, "rows": rows},
+    )
+
+
+def _audience(run: Run, name: str) -> dict[str, Any]:
+    """Build an active audience that is not refreshed by itself."""
+    who = {"id": run.audience_id, "organization_id": run.organization_id, "name": name, "status": "active"}
+    return who | {"config": {}, "config_hash": "0" * 64, "daily_refresh_enabled": False}
+
+
+def _queued(run: Run) -> dict[str, Any]:
+    """Build a run as it is born."""
+    who = {"id": run.run_id, "organization_id": run.organization_id, "audience_id": run.audience_id}
+    what = {"status": "queued", "run_type": "daily", "lane": "daily", "config": {}, "config_hash": "0" * 64}
+    return who | what | {"data_date": DAY, "due_at": datetime.now(UTC)}
+
+
+def _completed(snapshot_key: UUID, written_on: date, results: int) -> dict[str, Any]:
+    """Build what completion writes."""
+    now = datetime.now(UTC)
+    counts = {"candidate_count": results, "result_count": results, "csv_defused": True, "status": "completed"}
+    shown = {"snapshot_key": snapshot_key, "written_on": written_on, "results_expire_at": now + timedelta(days=90)}
+    return counts | shown | {"completed_at": now, "finished_at": now, "claimed_by": None, "lease_expires_at": None}

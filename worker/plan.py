@@ -1,0 +1,206 @@
+"""
+Config and data date -> Plan: the ClickHouse statements of a run, their bound parameters and their limits.
+
+Statements are put together from the files of ``queries/`` and the fixed fragments below; what a customer wrote travels
+as a bound parameter, never as SQL. Text is folded by ClickHouse on both sides, by the ``fold`` of ``who.sql``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Any, Final
+from uuid import UUID
+
+from worker import person
+from worker.audience import AudienceConfig
+from worker.filters import CATALOG, Filter, Kind, Payload
+
+PLAN_VERSION: Final = 1
+"""Raised whenever the same config over the same data could come out differently."""
+
+STRATEGY: Final = "serving_table_in"
+EVERYBODY: Final = 2**64 - 1
+CHUNK: Final = 100  # values a parameter: keeps each under 131,072 bytes, and under multiSearch's 255 needles
+LIGHTER_THREADS: Final = 2
+LIGHTER_BLOCK_ROWS: Final = 8192
+
+Fragment = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """The texts of ``queries/*.sql``, each with places for fixed fragments only."""
+
+    who: Template
+    count: Template
+    write: Template
+    verify: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One ClickHouse statement: its text, the values of its ``{name:Type}`` places, its settings."""
+
+    sql: str
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    The statements of one execution.
+
+    :param count: one row, (candidates, results)
+    :param write: the INSERT … SELECT that freezes the snapshot
+    :param verify: one row about the snapshot key, (rows, lowest rank, highest rank, distinct ranks)
+    """
+
+    strategy: str
+    count: Statement
+    write: Statement
+    verify: Statement
+
+
+@cache
+def load() -> Queries:
+    """Read ``queries/*.sql``, once a process."""
+    folder = resources.files("worker") / "queries"
+    names = ("who", "count", "write", "verify")
+    return Queries(*(Template((folder / f"{name}.sql").read_text(encoding="utf-8")) for name in names))
+
+
+def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all of them plain
+    config: AudienceConfig,
+    data_date: date,
+    *,
+    queries: Queries,
+    snapshot_key: UUID,
+    written_on: date,
+    max_execution_seconds: int,
+    max_memory_bytes: int,
+    max_threads: int = 0,
+    row_limit: int | None = None,
+    lighter: bool = False,
+) -> Plan:
+    """
+    Plan one execution.
+
+    :param data_date: the day of intent data to read
+    :param snapshot_key: of this execution alone
+    :param written_on: the day, hence the part, that the snapshot is stored under
+    :param max_threads: 0 leaves it to ClickHouse
+    :param row_limit: store the first so many results only; counts stay whole
+    :param lighter: spill to disk and use few threads, after a run met its memory limit
+    """
+    conditions, values = _conditions(config.filters)
+    fragments = {"person_columns": ", ".join(person.COLUMNS), "filters": conditions}
+    fragments["who"] = queries.who.substitute(fragments).rstrip()
+    asked = values | {
+        "data_date": data_date,
+        "topic_ids": list(config.topic_ids),
+        "min_score": config.min_score,
+        "max_score": config.max_score,
+        "min_topic_overlap": config.min_topic_overlap,
+    }
+    key = {"snapshot_key": str(snapshot_key), "written_on": written_on}
+    limit = {"row_limit": EVERYBODY if row_limit is None else row_limit}
+    settings = _settings(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter)
+    return Plan(
+        strategy=STRATEGY,
+        count=Statement(queries.count.substitute(fragments), asked, settings),
+        write=Statement(queries.write.substitute(fragments), asked | key | limit, settings),
+        verify=Statement(queries.verify.substitute(fragments), key, settings),
+    )
+
+
+def _settings(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> dict[str, Any]:
+    """Return the limits, and what a server's profile must not change under us."""
+    settings: dict[str, Any] = {
+        "max_execution_time": seconds,
+        "max_memory_usage": memory_bytes,
+        "join_use_nulls": 0,
+        "transform_null_in": 0,
+    }
+    if threads:
+        settings["max_threads"] = threads
+    if lighter:
+        settings |= {
+            "max_threads": min(threads or LIGHTER_THREADS, LIGHTER_THREADS),
+            "max_block_size": LIGHTER_BLOCK_ROWS,
+            "max_bytes_before_external_group_by": memory_bytes // 4,
+            "max_bytes_before_external_sort": memory_bytes // 4,
+            "join_algorithm": "grace_hash",
+        }
+    return settings
+
+
+def _conditions(asked: Mapping[str, Payload]) -> Fragment:
+    """Return the conditions of all filters, each led by AND, and the values they bind."""
+    fragments = [_CONDITIONS[CATALOG[key].kind](CATALOG[key], payload) for key, payload in asked.items()]
+    values = {name: value for _, bound in fragments for name, value in bound.items()}
+    return "".join(f"\n            AND {sql}" for sql, _ in fragments), values
+
+
+def _multi_select(entry: Filter, payload: Any) -> Fragment:
+    bound = dict(_chunks(entry, payload["values"]))
+    return _joined(" OR ", (f"fold({entry.column}) IN ({_folded(name)})" for name in bound)), bound
+
+
+def _boolean(entry: Filter, payload: Any) -> Fragment:
+    holds = f"notEmpty(trimmed(ifNull({entry.column}, '')))" if entry.presence else f"ifNull({entry.column}, false)"
+    return (holds if payload else f"NOT {holds}"), {}
+
+
+def _text_terms(entry: Filter, payload: Any) -> Fragment:
+    bound = dict(_chunks(entry, payload["values"]))
+    matches = _MATCHES[payload["operator"], payload["mode"]]
+    text = f"fold(ifNull({entry.column}, ''))"
+    joined = _joined(
+        " OR " if payload["mode"] == "any" else " AND ",
+        (matches.format(text=text, terms=_folded(name)) for name in bound),
+    )
+    return (f"NOT {joined}" if entry.excludes else joined), bound
+
+
+def _number_range(entry: Filter, payload: Any) -> Fragment:
+    bound = {f"{_name(entry)}_{side}": value for side, value in payload.items()}
+    signs = {"min": ">=", "max": "<="}
+    return _joined(
+        " AND ", (f"{entry.column} {signs[side]} {{{_name(entry)}_{side}:Int64}}" for side in payload)
+    ), bound
+
+
+_CONDITIONS: Final[Mapping[Kind, Callable[[Filter, Any], Fragment]]] = {
+    Kind.MULTI_SELECT: _multi_select,
+    Kind.BOOLEAN: _boolean,
+    Kind.TEXT_TERMS: _text_terms,
+    Kind.NUMBER_RANGE: _number_range,
+}
+
+_MATCHES: Final[Mapping[tuple[str, str], str]] = {
+    ("contains", "any"): "multiSearchAny({text}, {terms})",
+    ("contains", "all"): "NOT has(multiSearchAllPositions({text}, {terms}), 0)",
+    ("equals", "any"): "{text} IN ({terms})",
+    ("equals", "all"): "hasAll([{text}], {terms})",
+}
+
+
+def _chunks(entry: Filter, values: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for number, start in enumerate(range(0, len(values), CHUNK)):
+        yield f"{_name(entry)}_{number}", list(values[start : start + CHUNK])
+
+
+def _name(entry: Filter) -> str:
+    return entry.key.replace(".", "_")
+
+
+def _folded(parameter: str) -> str:
+    return f"arrayMap(value -> fold(value), {{{parameter}:Array(String)}})"
+
+
+def _joined(word: str, conditions: Iterator[str]) -> str:
+    return f"({word.join(conditions)})"
