@@ -20,6 +20,7 @@ machine, so that two images of one release always agree.
 import hashlib
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -117,11 +118,10 @@ def slots_ahead(cron: str, zone: str, window_minutes: int, now: datetime) -> lis
     :param window_minutes: the widest window among them
     :returns: the slots after ``now`` less the window, up to the first one after ``now``
     """
-    slots = []
-    for slot in _slots(cron, zone, now - timedelta(minutes=window_minutes)):
-        slots.append(slot)
-        if slot > now:
-            break
+    stream = _slots(cron, zone, now - timedelta(minutes=window_minutes))
+    slots = [next(stream)]
+    while slots[-1] <= now:
+        slots.append(next(stream))
     return slots
 
 
@@ -201,21 +201,18 @@ def _slots(cron: str, zone: str, after: datetime) -> Iterator[datetime]:
 
 def _placed(walls: Iterator[datetime], here: ZoneInfo, rule: _Rule) -> Iterator[datetime]:
     """Place wall-clock times in time, in order; those that one gap skips all come out as its end."""
-    second_passes: list[datetime] = []
+    second_passes: deque[datetime] = deque()
     for wall in walls:
         local = wall.replace(tzinfo=here)
         first, second = _readings(local)
-        if first < second:
-            if not rule.skips_gaps:
-                yield _gap_end(local)
-            continue
-        if first > second:
-            if rule.both_passes:
-                second_passes.append(local.replace(fold=1).astimezone(UTC))
-        elif second_passes:
-            yield from second_passes
-            second_passes.clear()
-        yield local.astimezone(UTC)
+        skipped, repeated = first < second, first > second
+        instant = _gap_end(local) if skipped else local.astimezone(UTC)
+        while second_passes and second_passes[0] < instant:
+            yield second_passes.popleft()
+        if repeated and rule.both_passes:
+            second_passes.append(local.replace(fold=1).astimezone(UTC))
+        if not (skipped and rule.skips_gaps):
+            yield instant
 
 
 def _readings(local: datetime) -> tuple[timedelta, timedelta]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import polars as pl
 import pytest
-from source_files import MONDAY, TOMORROW, leftovers, loaded, parquet, people, refused, signals, topics
+from source_files import MONDAY, TOMORROW, email, leftovers, loaded, parquet, people, refused, signals, topics
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ from worker.runs.claim import CLAIM
 
 
 @pytest.fixture(autouse=True)
-def _stores(stores):
-    """Every test here works on tables of its own."""
+def _tables(tables):
+    """Every test here begins with empty tables."""
 
 
 def race(engine, number, **options):
@@ -108,7 +108,7 @@ def test_many_claimers_claim_each_run_once():
 
 @pytest.mark.parametrize("wanted", [1, 10])
 @pytest.mark.parametrize("plan", ["auto", "force_generic_plan"])
-def test_a_claim_takes_exactly_the_asked_number_under_stale_statistics(wanted, plan):
+def test_a_claim_takes_exactly_the_asked_number_under_stale_statistics(stores, wanted, plan):
     """Statistics of one row beside 101 due ones tempt the planner into plans that take them all."""
     audience_id = saved()
     with transaction() as connection:
@@ -128,7 +128,7 @@ def test_a_claim_takes_exactly_the_asked_number_under_stale_statistics(wanted, p
     assert 7 * wanted == running
 
 
-def test_a_claim_reads_the_partial_indexes_under_a_generic_plan():
+def test_a_claim_reads_the_partial_indexes_under_a_generic_plan(stores):
     """Beside 20,000 finished runs a claim whose values are unknown to the planner scans no table."""
     audience_id = saved()
     many_queued(audience_id, 20_000)

@@ -90,7 +90,8 @@ class Script:
     """
     What a mail server says to each verb; None hangs up instead.
 
-    ``TEXT`` answers the text after DATA. ``heard`` holds the command lines, ``texts`` what was accepted.
+    ``TEXT`` answers the text after DATA; ``before`` is called before a verb is answered. ``heard`` holds the command
+    lines, ``texts`` what was accepted.
     """
 
     replies: dict[str, str | None] = field(default_factory=dict)
@@ -99,53 +100,60 @@ class Script:
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     port: int = 0
 
-    def reply(self, verb: str, usual: str) -> str | None:
-        """Return what to say."""
-        self.before.get(verb, lambda: None)()
-        return self.replies.get(verb, usual)
+    def accepts(self, verb: str, digit: str) -> bool:
+        """Whether the reply to a verb begins with a digit; the usual one does."""
+        reply = self.replies.get(verb, digit)
+        return reply is not None and reply.startswith(digit)
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    """One connection to the scripted mail server."""
+
+    def handle(self) -> None:
+        """Answer line by line until either side hangs up."""
+        goes_on = self.say("CONNECT", "220 ready")
+        while goes_on and (line := self.rfile.readline()):
+            command = line.decode(errors="replace").strip() or "?"
+            self.script.heard.append(command)
+            goes_on = self.answer(command.split()[0].upper())
+
+    @property
+    def script(self) -> Script:
+        """What to say."""
+        return self.server.script
+
+    def answer(self, verb: str) -> bool:
+        """Answer one command and return whether to go on."""
+        usual = {"DATA": "354 go ahead", "QUIT": "221 bye", "EHLO": "250 localhost"}.get(verb, "250 ok")
+        goes_on = self.say(verb, usual) and verb != "QUIT"
+        return self.text() if goes_on and verb == "DATA" and self.script.accepts("DATA", "3") else goes_on
+
+    def text(self) -> bool:
+        """Take the text of a message."""
+        lines = list(iter(self.rfile.readline, b".\r\n"))
+        if self.script.accepts("TEXT", "2"):
+            self.script.texts.append(b"".join(lines).decode())
+        return self.say("TEXT", "250 queued")
+
+    def say(self, verb: str, usual: str) -> bool:
+        """Say what the script says, and return whether to go on."""
+        self.script.before.get(verb, lambda: None)()
+        said = self.script.replies.get(verb, usual)
+        if said is not None:
+            self.wfile.write(f"{said}\r\n".encode())
+        return said is not None
 
 
 @pytest.fixture
 def script(configured: Callable[..., None]) -> Iterator[Script]:
     """A mail server on a port of its own that follows a script; the settings lead to it."""
-    told = Script()
-
-    class Conversation(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            if not self.say("CONNECT", "220 ready"):
-                return
-            for line in iter(self.rfile.readline, b""):
-                command = line.decode().strip()
-                told.heard.append(command)
-                verb = command.split()[0].upper()
-                usual = {"DATA": "354 go ahead", "QUIT": "221 bye", "EHLO": "250 localhost"}.get(verb, "250 ok")
-                if not self.say(verb, usual) or verb == "QUIT":
-                    return
-                if verb == "DATA" and told.replies.get("DATA", "354").startswith("354") and not self.text():
-                    return
-
-        def text(self) -> bool:
-            lines = list(iter(self.rfile.readline, b".\r\n"))
-            said = told.reply("TEXT", "250 queued")
-            if said and said.startswith("250"):
-                told.texts.append(b"".join(lines).decode())
-            return self.write(said)
-
-        def say(self, verb: str, usual: str) -> bool:
-            return self.write(told.reply(verb, usual))
-
-        def write(self, said: str | None) -> bool:
-            if said is not None:
-                self.wfile.write(f"{said}\r\n".encode())
-            return said is not None
-
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
         server.daemon_threads = True
+        server.script = Script(port=server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        told.port = server.server_address[1]
-        configured(MAIL_URL=f"smtp://127.0.0.1:{told.port}", MAIL_TLS="none", MAIL_SECONDS=5)
-        yield told
+        configured(MAIL_URL=f"smtp://127.0.0.1:{server.script.port}", MAIL_TLS="none", MAIL_SECONDS=5)
+        yield server.script
         server.shutdown()
         thread.join()
 

@@ -1,0 +1,18 @@
+-- Shared by people and signals: chance that depends on the seed alone, and the address that a person's hash is made of.
+    ['alice', 'amir', 'ana', 'andre', 'anja', 'ben', 'bianca', 'carla', 'carlos', 'chen', 'clara', 'daniel', 'deepa',
+     'diego', 'elena', 'emma', 'erik', 'fatima', 'felix', 'grace', 'hana', 'hugo', 'ines', 'ivan', 'james', 'jana',
+     'jin', 'joao', 'julia', 'kofi', 'lars', 'laura', 'leila', 'liam', 'lina', 'lucas', 'maria', 'marta', 'mei', 'mia',
+     'mohamed', 'nadia', 'nina', 'noah', 'olga', 'omar', 'paul', 'petra', 'priya', 'rahul', 'rosa', 'ruth', 'samir',
+     'sara', 'sherry', 'sofia', 'tariq', 'tom', 'victor', 'yuki'] AS first_names,
+    ['adams', 'ahmed', 'almeida', 'baker', 'bauer', 'brown', 'castro', 'chen', 'clark', 'cohen', 'costa', 'davies',
+     'diaz', 'evans', 'fischer', 'flores', 'garcia', 'gomez', 'gupta', 'hansen', 'harris', 'ito', 'ivanova', 'jones',
+     'kaur', 'khan', 'kim', 'kowalski', 'lee', 'lewis', 'lopez', 'lynn', 'mensah', 'meyer', 'miller', 'moreau',
+     'morris', 'nguyen', 'novak', 'okafor', 'olsen', 'patel', 'perez', 'popescu', 'reed', 'rossi', 'santos', 'sato',
+     'schmidt', 'silva', 'singh', 'smith', 'svensson', 'tanaka', 'taylor', 'walker', 'wang', 'weber', 'wilson',
+     'young'] AS last_names,
+    ((n, salt) -> cityHash64(n, salt, {seed:UInt64})) AS roll,
+    ((n, salt) -> roll(n, salt) / 18446744073709551616.) AS unit,
+    (n -> first_names[1 + roll(n, 'first') % length(first_names)]) AS first_name_of,
+    (n -> last_names[1 + roll(n, 'last') % length(last_names)]) AS last_name_of,
+    (n -> concat(first_name_of(n), '.', last_name_of(n), '.', toString(n), '@example.com')) AS address_of,
+    (n -> lower(hex(SHA256(address_of(n))))) AS hashed_email_of
