@@ -25,6 +25,25 @@ LAST_RUNS = 5
 
 Definition = Annotated[str, typer.Argument(metavar="FILE", help="The config as JSON; - reads standard input.")]
 
+Owner = Annotated[
+    UUID, typer.Option("--organization", metavar="UUID", parser=an_id, help="The organization it belongs to.")
+]
+Name = Annotated[str, typer.Option("--name", help="1 to 255 characters; mails call the audience so.")]
+Active = Annotated[bool, typer.Option("--active", help="Refresh it daily from now on; else it is a draft.")]
+DueNow = Annotated[bool, typer.Option("--due-now", help="Make the next refresh due at once.")]
+Cron = Annotated[str, typer.Option("--cron", help="Five fields, in the audience's time zone.")]
+Zone = Annotated[str, typer.Option("--timezone", help="An IANA name, Europe/Berlin for example.")]
+Window = Annotated[
+    int, typer.Option("--window", metavar="MINUTES", help="Starts are spread over so many minutes after the slot.")
+]
+Recipients = Annotated[
+    list[str] | None, typer.Option("--notify", metavar="EMAIL", help="Who hears of a refresh; may be repeated.")
+]
+AlsoManual = Annotated[bool, typer.Option("--notify-on-manual", help="Announce runs queued by hand too.")]
+Status = Annotated[
+    Literal["draft", "active", "paused"] | None, typer.Option("--status", help="Only those in this status.")
+]
+
 
 @app.command()
 def check(file: Definition, as_json: AsJson = False) -> None:
@@ -60,23 +79,15 @@ def check(file: Definition, as_json: AsJson = False) -> None:
 def add(  # noqa: PLR0913 - a parameter an option
     file: Definition,
     *,
-    organization: Annotated[
-        UUID, typer.Option("--organization", metavar="UUID", parser=an_id, help="The organization it belongs to.")
-    ],
-    name: Annotated[str, typer.Option("--name", help="1 to 255 characters; mails call the audience so.")],
-    active: Annotated[bool, typer.Option("--active", help="Refresh it daily from now on; else it is a draft.")] = False,
-    due_now: Annotated[bool, typer.Option("--due-now", help="Make the first refresh due at once.")] = False,
-    cron: Annotated[str, typer.Option("--cron", help="Five fields, in the audience's time zone.")] = "0 6 * * *",
-    timezone: Annotated[str, typer.Option("--timezone", help="An IANA name, Europe/Berlin for example.")] = "UTC",
-    window: Annotated[
-        int, typer.Option("--window", metavar="MINUTES", help="Starts are spread over so many minutes after the slot.")
-    ] = 60,
-    notify: Annotated[
-        list[str] | None, typer.Option("--notify", metavar="EMAIL", help="Who hears of a refresh; may be repeated.")
-    ] = None,
-    notify_on_manual: Annotated[
-        bool, typer.Option("--notify-on-manual", help="Announce runs queued by hand too.")
-    ] = False,
+    organization: Owner,
+    name: Name,
+    active: Active = False,
+    due_now: DueNow = False,
+    cron: Cron = "0 6 * * *",
+    timezone: Zone = "UTC",
+    window: Window = 60,
+    notify: Recipients = None,
+    notify_on_manual: AlsoManual = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -86,14 +97,10 @@ def add(  # noqa: PLR0913 - a parameter an option
     """
     if due_now and not active:
         raise Refusal("--due-now: needs --active, because a draft is never due.")
-    refresh = audiences.Refresh(
-        refresh_cron=cron,
-        refresh_window_minutes=window,
-        timezone=timezone,
-        notify_emails=tuple(notify or ()),
-        notify_on_manual=notify_on_manual,
-    )
     config = audience.parse(_definition(file))
+    refresh = audiences.Refresh(
+        cron, window, timezone, notify_emails=tuple(notify or ()), notify_on_manual=notify_on_manual
+    )
     with transaction() as connection:
         audience_id = audiences.add(
             connection,
@@ -114,9 +121,7 @@ def add(  # noqa: PLR0913 - a parameter an option
 @app.command("list")
 def list_(
     organization: OfOrganization = None,
-    status: Annotated[
-        Literal["draft", "active", "paused"] | None, typer.Option("--status", help="Only those in this status.")
-    ] = None,
+    status: Status = None,
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -149,7 +154,7 @@ def show(audience_id: AudienceId, as_json: AsJson = False) -> None:
 @app.command()
 def activate(
     audience_id: AudienceId,
-    due_now: Annotated[bool, typer.Option("--due-now", help="Make the next refresh due at once.")] = False,
+    due_now: DueNow = False,
 ) -> None:
     """
     Refresh an audience daily from now on.

@@ -14,7 +14,21 @@ from redis import RedisError
 from sqlalchemy import text
 
 from cli import broker
-from worker import audiences, clickhouse, loads, mailer, migrate, person, presence, runs, settings, storage, ticked
+from worker import (
+    audiences,
+    clickhouse,
+    emails,
+    exports,
+    loads,
+    mailer,
+    migrate,
+    person,
+    presence,
+    runs,
+    settings,
+    storage,
+    ticked,
+)
 from worker.app import QUEUES
 from worker.database import transaction
 
@@ -144,16 +158,17 @@ def check_storage() -> Verdict:
 
 
 def check_workers() -> Verdict:
-    """See whether somebody serves each lane that has overdue work."""
+    """See whether somebody serves each queue that has overdue work."""
     with transaction() as connection:
         seen = presence.alive(connection, within_seconds=settings.current().task_hard_seconds)
         before = audiences.clock(connection, None) - timedelta(seconds=OVERDUE_SECONDS)
         overdue = runs.due(connection, limit=1, now=before)
+        overdue["announce"] = exports.due(connection, limit=1, now=before) + emails.due(connection, limit=1, now=before)
     lanes = [worker["lane"] for worker in seen]
     idle = [lane for lane, count in overdue.items() if count and lane not in lanes]
     if idle:
-        says = f"Runs are due and no worker has been seen in the {' and the '.join(idle)} lane."
-        return Verdict("problem", says, f"Start workers of {' and '.join(idle)}.")
+        says = f"Work has been due for a minute, and no worker was seen of: {', '.join(idle)}."
+        return Verdict("problem", says, f"Start workers of: {', '.join(idle)}.")
     counted = ", ".join(f"{lane} {lanes.count(lane)}" for lane in sorted(set(lanes)))
     return Verdict("ok", f"Seen lately: {counted}." if counted else "None seen lately; nothing is overdue.")
 
@@ -180,12 +195,7 @@ def check_ticks() -> Verdict:
 
 def check_clocks() -> Verdict:
     """Compare the clocks of PostgreSQL, ClickHouse and this machine."""
-    skews = {"PostgreSQL": _skew(_postgres_time), "ClickHouse": _skew(_clickhouse_time)}
-    apart = ", ".join(f"{name} {seconds:+.1f} s" for name, seconds in skews.items())
-    values = [0.0, *skews.values()]
-    if max(values) - min(values) >= SKEW_SECONDS:
-        return Verdict("warning", f"Clocks are apart; seen from here: {apart}.", "Let every machine keep time by NTP.")
-    return Verdict("ok", f"Clocks agree; seen from here: {apart}.")
+    return apart({"PostgreSQL": _skew(_postgres_time), "ClickHouse": _skew(_clickhouse_time)})
 
 
 CHECKS: Final[Mapping[str, Callable[[], Verdict]]] = {
@@ -201,6 +211,15 @@ CHECKS: Final[Mapping[str, Callable[[], Verdict]]] = {
     "clocks": check_clocks,
 }
 """In the order to mend them."""
+
+
+def apart(skews: Mapping[str, float]) -> Verdict:
+    """Judge how far clocks are ahead of ours, in seconds, and of each other."""
+    told = ", ".join(f"{name} {seconds:+.1f} s" for name, seconds in skews.items())
+    values = [0.0, *skews.values()]
+    if max(values) - min(values) >= SKEW_SECONDS:
+        return Verdict("warning", f"Clocks are apart; seen from here: {told}.", "Let every machine keep time by NTP.")
+    return Verdict("ok", f"Clocks agree; seen from here: {told}.")
 
 
 def _aged(ready: date, today: date, *, future: int) -> Verdict:

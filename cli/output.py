@@ -17,8 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 from rich.text import Text
 
-PIPE_WIDTH = 200
-"""Columns of a table that no terminal limits."""
+WIDEST = 2_000
+"""Columns of the widest table: an id that is cut is of no use, so a narrow terminal wraps the line instead."""
 
 
 class ExitCode(IntEnum):
@@ -59,7 +59,7 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, tit
         table.add_column(heading, justify="right" if numeric else "left")
     for row in cells:
         table.add_row(*(Text(text(cell)) for cell in row))
-    console().print(table)
+    console(width=WIDEST).print(table)
 
 
 def show_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -87,9 +87,8 @@ def text(cell: object) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
-def console() -> Console:
-    """Return a console on standard output as it is now."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
+def console(*, width: int | None = None) -> Console:
+    """Return a console on standard output as it is now, as wide as it says unless told otherwise."""
     return Console(markup=False, emoji=False, highlight=False, width=width)
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local.environment import write
 from local.process import StartFailed
 from local.servers import USUAL, Servers
 
@@ -44,10 +45,8 @@ def _options() -> argparse.Namespace:
 
 def _show(servers: Servers) -> None:
     """Print the environment as lines a shell takes, keep them in a file, and say how to use it."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(servers.environment().items())]
     file = servers.folder / "environment"
-    file.touch(mode=0o600)
-    file.write_text("\n".join(lines) + "\n")
+    lines = write(file, servers.environment())
     print("\n".join(lines), flush=True)
     print(f"# In another terminal: . {shlex.quote(str(file))}\n# Mails: {servers.mailbox}", file=sys.stderr)
     print("# Ctrl-C stops the servers and keeps their data.", file=sys.stderr, flush=True)

@@ -77,8 +77,8 @@ class Programs:
         if not procfile.exists():
             raise StartFailed(f"There is no {procfile}: the programs are started from a clone of the project.")
         lines = parse_procfile(procfile.read_text()).processes
-        whole = _environment(environment)
-        self.all = {name: Program(name, line, folder, whole) for name, line in lines.items()}
+        self.environment = _environment(environment)
+        self.all = {name: Program(name, line, folder, self.environment) for name, line in lines.items()}
 
     def __enter__(self) -> Self:
         return self

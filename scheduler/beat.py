@@ -23,6 +23,7 @@ def _timetable(sender: Any, **_: object) -> None:
         ticks.queue_daily_runs: current.queue_seconds,
         ticks.watch_data: current.watch_seconds,
         ticks.rescue_lost: current.rescue_seconds,
+        ticks.rescue_announcements: current.rescue_seconds,
     }
     for tick, seconds in periods.items():
         sender.add_periodic_task(seconds, tick.s(), name=tick.name)

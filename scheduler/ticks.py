@@ -8,11 +8,14 @@ answers itself: whoever comes within half a period of the last pass returns at o
 from collections.abc import Callable
 from typing import Any
 
-from worker import daily, loads, log, rescue, settings, tasks, ticked
+from worker import announce, daily, loads, log, rescue, settings, tasks, ticked
 from worker.app import app
 from worker.database import transaction
 
 logger = log.get(__name__)
+
+# Counts of what stands rather than of what a pass did: they alone are no reason for a line in the log.
+STANDING = frozenset({"due", "ready", "future"})
 
 
 @app.task(name="control.ring")
@@ -36,9 +39,15 @@ def watch_data() -> dict[str, Any]:
     return _tick("watch_data", settings.current().watch_seconds, loads.watch)
 
 
+@app.task(name="control.rescue_announcements")
+def rescue_announcements() -> dict[str, Any]:
+    """Take back the exports and mails of lost workers."""
+    return _tick("rescue_announcements", settings.current().rescue_seconds, announce.rescue)
+
+
 @app.task(name="control.rescue")
 def rescue_lost() -> dict[str, Any]:
-    """Give back what lost workers held."""
+    """Give back the runs of lost workers."""
     counts = _tick("rescue", settings.current().rescue_seconds, rescue.rescue)
     if counts.get("retried"):
         tasks.ring_due()
@@ -52,6 +61,6 @@ def _tick(name: str, period_seconds: float, story: Callable[[], dict[str, int]])
     if not ours:
         return {"skipped": True}
     counts = story()
-    if any(counts.values()):
+    if any(count for name, count in counts.items() if name not in STANDING):
         logger.info("tick_passed", tick=name, **counts)
     return counts

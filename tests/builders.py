@@ -1,16 +1,18 @@
 """What tests start from: a saved audience, a ready day, a waiting run; and a look at what became of them."""
 
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, RowMapping, create_engine, insert, literal, select, text
+from sqlalchemy import Engine, RowMapping, create_engine, event, insert, literal, select, text
 
 from worker import audience, audiences, models, runs, settings
-from worker.database import transaction
+from worker.database import engine, transaction
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 5, 4), date(2026, 5, 5), date(2026, 5, 6)
 NOON = datetime(2026, 5, 6, 12, tzinfo=UTC)
@@ -46,6 +48,20 @@ def saved(
             due_now=due_now,
             now=now,
         )
+
+
+def many_saved(count: int, *, due_at: datetime = NOON) -> None:
+    """Write many active audiences of twelve zones in one statement, all due."""
+    wanted = config()
+    sql = """
+        INSERT INTO audiences (id, organization_id, name, status, config, config_hash, timezone, next_slot_at, next_due_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'Buyers ' || n, 'active', CAST(:config AS jsonb), :hash,
+               'Etc/GMT+' || n % 12, :due_at, :due_at
+        FROM generate_series(1, :count) AS n
+    """
+    values = {"config": json.dumps(wanted.normalized), "hash": wanted.hash, "due_at": due_at, "count": count}
+    with transaction() as connection:
+        connection.execute(text(sql), values)
 
 
 def ready(*days: date) -> None:
@@ -163,23 +179,60 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def until_somebody_waits() -> None:
+    """Return once another session of this server is seen waiting for a lock."""
+    with transaction() as connection:
+        for _ in range(1000):
+            if connection.scalar(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")):
+                return
+            connection.execute(text("SELECT pg_sleep(0.01)"))
+    raise TimeoutError("nobody waited for a lock")
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect what this process sends to Postgres, the commits included."""
+    sent: list[str] = []
+    with before_each_statement(sent.append):
+        yield sent
+
+
+@contextmanager
+def before_each_statement(act: Callable[[str], object]) -> Iterator[None]:
+    """Call something before each statement and each commit of this process's engine; it may raise."""
+
+    def executes(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        act(statement)
+
+    def commits(_connection: Any) -> None:
+        act("COMMIT")
+
+    event.listen(engine(), "before_cursor_execute", executes)
+    event.listen(engine(), "commit", commits)
+    try:
+        yield
+    finally:
+        event.remove(engine(), "before_cursor_execute", executes)
+        event.remove(engine(), "commit", commits)
+
+
 def together(count: int, act: Callable[[Engine, int], Result]) -> list[Result]:
     """
     Let threads act at the same moment, each with a connection at hand, and return what each got.
 
     :param act: takes an engine of its own and the thread's number
     """
-    engine = create_engine(settings.current().database_url.get_secret_value(), pool_size=count)
+    sessions = create_engine(settings.current().database_url.get_secret_value(), pool_size=count)
     start = threading.Barrier(count)
 
     def session(number: int) -> Result:
-        with engine.begin() as connection:
+        with sessions.begin() as connection:
             connection.execute(text("SELECT 1"))
         start.wait(timeout=30)
-        return act(engine, number)
+        return act(sessions, number)
 
     try:
         with ThreadPoolExecutor(count) as threads:
             return list(threads.map(session, range(count)))
     finally:
-        engine.dispose()
+        sessions.dispose()

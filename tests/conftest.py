@@ -146,6 +146,8 @@ def _point(patch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
 def _forget() -> None:
     """Drop what this process has cached of its environment."""
     settings.current.cache_clear()
+    if database.engine.cache_info().currsize:
+        database.engine().dispose()
     database.engine.cache_clear()
     door.forget()
 

@@ -13,8 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from worker import audiences, due, loads, runs
+from worker import audiences, due, loads, log, runs
 from worker.database import transaction
+from worker.errors import Refusal
+
+logger = log.get(__name__)
 
 MOST_A_PASS = 20_000
 
@@ -26,16 +29,16 @@ def queue_daily_runs(*, now: datetime | None = None) -> dict[str, int]:
         if data_date is None:
             return {"due": 0, "queued": 0}
         rows = audiences.waiting(connection, data_date, limit=MOST_A_PASS, now=now)
-        if not rows:
-            return {"due": 0, "queued": 0}
-        queued = runs.queue_daily(connection, [row["id"] for row in rows], data_date, now=now)
-        at = audiences.clock(connection, now)
-        audiences.scheduled(connection, data_date, _slots(rows, at), now=now)
+        slots = _slots(rows, audiences.clock(connection, now))
+        if not slots:
+            return {"due": len(rows), "queued": 0}
+        queued = runs.queue_daily(connection, list(slots), data_date, now=now)
+        audiences.scheduled(connection, data_date, slots, now=now)
         return {"due": len(rows), "queued": queued}
 
 
 def _slots(rows: Sequence[RowMapping], now: datetime) -> dict[UUID, tuple[datetime, datetime]]:
-    """Compute each audience's next slot and due time; thousands share a few schedules."""
+    """Compute each audience's next slot and due time; one that somebody has spoilt by hand holds up no other."""
 
     @cache
     def next_slot(cron: str, zone: str) -> datetime:
@@ -43,6 +46,10 @@ def _slots(rows: Sequence[RowMapping], now: datetime) -> dict[UUID, tuple[dateti
 
     slots = {}
     for row in rows:
-        slot = next_slot(row["refresh_cron"], row["timezone"])
+        try:
+            slot = next_slot(row["refresh_cron"], row["timezone"])
+        except Refusal as refusal:
+            logger.warning("schedule_unusable", audience_id=str(row["id"]), refusal=str(refusal))
+            continue
         slots[row["id"]] = (slot, slot + due.offset(row["id"], row["refresh_window_minutes"]))
     return slots

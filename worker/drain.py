@@ -7,7 +7,6 @@ A server at fault closes the lane instead of burning runs: the drain ends, and t
 import time
 from collections import Counter
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from worker import clickhouse, errors, log, presence, runs
@@ -39,7 +38,7 @@ def drain(
     outcomes: Counter[str] = Counter()
     ids: list[str] = []
     with transaction() as connection:
-        presence.seen(connection, worker, lane, version("audience-worker"))
+        presence.seen(connection, worker, lane)
     try:
         clickhouse.ping()
     except errors.AttemptError as error:

@@ -86,8 +86,8 @@ GROUPS: Final = frozenset(key.partition(".")[0] for key in CATALOG)
 
 
 def _tidy(value: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise ValueError("must not hold control characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("must not hold control characters or unpaired surrogates")
     tidied = unicodedata.normalize("NFC", value).strip()
     if len(tidied) > MOST_CHARACTERS:
         raise ValueError(f"must not exceed {MOST_CHARACTERS} characters")

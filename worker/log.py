@@ -6,13 +6,16 @@ is merged into every line, Celery's own lines included.
 """
 
 import logging
+import re
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
-# Foreign loggers whose INFO lines carry addresses, or repeat what our own canonical line says.
+# Foreign loggers that repeat what our own lines say.
 QUIET = ("celery.app.trace", "celery.worker.strategy", "clickhouse_connect", "httpx", "urllib3", "kombu", "amqp")
+
+ADDRESS = re.compile(r"\b[a-z][a-z0-9+.]*://[^\s'\",)]+|host='[^']*', port=\d+", re.IGNORECASE)
 
 
 def configure(fmt: str, level: str) -> None:
@@ -41,7 +44,7 @@ def configure(fmt: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), _without_addresses],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(fmt)],
         )
     )
@@ -55,6 +58,12 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of one module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def _without_addresses(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Strike hosts and URLs from what libraries say: they may carry passwords, and they are nobody's business."""
+    event["event"] = ADDRESS.sub("<address>", str(event["event"]))
+    return event
 
 
 def _last(fmt: str) -> list[Processor]:

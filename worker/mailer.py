@@ -130,11 +130,12 @@ class Server:
 
     def send(self, message: EmailMessage, recipient: str, before_data: Callable[[], None]) -> None:
         """Send one message; see :meth:`Outbox.send`."""
+        text = message.as_bytes(policy=_policy(recipient))
         try:
             smtp = self._connected()
             self._envelope(smtp, recipient)
             before_data()
-            _hand_over(smtp, message.as_bytes(policy=_policy(recipient)))
+            self._deliver(smtp, text)
         except BaseException:
             # Whatever state the conversation is in, the next message starts a new one.
             self._drop()
@@ -202,26 +203,25 @@ class Server:
             if code not in ACCEPTED:
                 raise _refused(code, reply)
 
+    def _deliver(self, smtp: smtplib.SMTP, text: bytes) -> None:
+        """Send the text and wait for the answer that settles the matter."""
+        with _trouble():
+            code, reply = smtp.docmd("DATA")
+            if code != GO_AHEAD:
+                raise _refused(code, reply)
+        try:
+            smtp.send(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
+            code, reply = smtp.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            raise Unanswered from error
+        if code != OK:
+            raise _refused(code, reply)
+
 
 def _policy(recipient: str) -> "policy.EmailPolicy[EmailMessage]":
     """Return how a message is written down: in ASCII, unless an address cannot be."""
     ours = parseaddr(settings.current().mail_from)[1]
     return policy.SMTP if (ours + recipient).isascii() else policy.SMTPUTF8
-
-
-def _hand_over(smtp: smtplib.SMTP, text: bytes) -> None:
-    """Send the text and wait for the answer that settles the matter."""
-    with _trouble():
-        code, reply = smtp.docmd("DATA")
-        if code != GO_AHEAD:
-            raise _refused(code, reply)
-    try:
-        smtp.send(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
-        code, reply = smtp.getreply()
-    except (OSError, smtplib.SMTPException) as error:
-        raise Unanswered from error
-    if code != OK:
-        raise _refused(code, reply)
 
 
 def _answers(smtp: smtplib.SMTP) -> bool:

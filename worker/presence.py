@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import version
 
 from sqlalchemy import Connection, RowMapping, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -10,9 +11,9 @@ from worker.database import moment
 from worker.models import workers
 
 
-def seen(connection: Connection, name: str, lane: str, version: str, *, now: datetime | None = None) -> None:
+def seen(connection: Connection, name: str, lane: str, *, now: datetime | None = None) -> None:
     """Note that a worker has just looked for work: written by the task path itself, so it proves consumption."""
-    values = {"name": name, "lane": lane, "version": version, "last_claim_at": moment(now)}
+    values = {"name": name, "lane": lane, "version": version("audience-worker"), "last_claim_at": moment(now)}
     connection.execute(
         insert(workers).values(**values).on_conflict_do_update(index_elements=[workers.c.name], set_=values)
     )

@@ -8,6 +8,9 @@ can never be published, because nothing but a verified key is.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from importlib import resources
+from string import Template
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,32 +19,7 @@ from worker.clickhouse import Answer
 from worker.errors import SnapshotMismatch
 from worker.plan import Plan
 
-PAGE: Final = f"""
-SELECT {", ".join(csv_format.COLUMNS)}
-FROM audience_results
-WHERE written_on = {{written_on:Date}} AND snapshot_key = {{snapshot_key:UUID}}
-    AND rank BETWEEN {{first:UInt64}} AND {{last:UInt64}}
-ORDER BY rank
-"""  # noqa: S608 - our own column names; every value is bound
-
 MOST_GROUPS: Final = 5
-
-# A person without the field counts as an empty name.
-SUMMARY: Final = """
-SELECT kind, ifNull(value, '') AS name, count() AS people
-FROM
-(
-    SELECT arrayJoin([
-        ('seniority', CAST(seniority, 'Nullable(String)')),
-        ('industry', CAST(company_industry, 'Nullable(String)'))
-    ]) AS pair, pair.1 AS kind, pair.2 AS value
-    FROM audience_results
-    WHERE written_on = {written_on:Date} AND snapshot_key = {snapshot_key:UUID}
-)
-GROUP BY kind, name
-ORDER BY kind, people DESC, name
-LIMIT {groups:UInt8} BY kind
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +87,12 @@ def pages(
     :returns: rows in the order of :data:`worker.csv_format.COLUMNS`
     :raises AttemptError: named by what ClickHouse refused
     """
+    sql = _statement("page", columns=", ".join(csv_format.COLUMNS))
     for number, first in enumerate(range(1, limit + 1, page_rows), start=1):
         last = min(first + page_rows - 1, limit)
         place = {"snapshot_key": str(snapshot_key), "written_on": written_on, "first": first, "last": last}
         answer = clickhouse.query(
-            PAGE,
+            sql,
             place,
             options={"max_execution_time": most_seconds},
             query_id=query_id if number == 1 else f"{query_id}-{number}",
@@ -131,7 +110,7 @@ def summary(snapshot_key: UUID, written_on: date, *, query_id: str, most_seconds
     :raises AttemptError: named by what ClickHouse refused
     """
     answer = clickhouse.query(
-        SUMMARY,
+        _statement("summary"),
         {"snapshot_key": str(snapshot_key), "written_on": written_on, "groups": MOST_GROUPS},
         options={"max_execution_time": most_seconds},
         query_id=query_id,
@@ -140,3 +119,10 @@ def summary(snapshot_key: UUID, written_on: date, *, query_id: str, most_seconds
     for kind, value, people in answer.rows:
         found[kind].append((value, int(people)))
     return Summary(tuple(found["seniority"]), tuple(found["industry"]))
+
+
+@cache
+def _statement(name: str, **fragments: str) -> str:
+    """Read one statement of ``queries``; what is filled in is ours, every value is bound."""
+    file = resources.files("worker") / "queries" / f"{name}.sql"
+    return Template(file.read_text(encoding="utf-8")).substitute(fragments)

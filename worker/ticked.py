@@ -17,7 +17,7 @@ def take(connection: Connection, name: str, *, period_seconds: float, now: datet
     pass that lies a period ahead was noted by a clock that has been set back since, and counts for nothing.
     """
     half, whole = (func.make_interval(0, 0, 0, 0, 0, 0, seconds) for seconds in (period_seconds / 2, period_seconds))
-    taken = connection.execute(
+    taken = connection.scalar(
         insert(ticks)
         .values(name=name, passed_at=moment(now))
         .on_conflict_do_update(
@@ -25,8 +25,9 @@ def take(connection: Connection, name: str, *, period_seconds: float, now: datet
             set_={"passed_at": moment(now)},
             where=or_(ticks.c.passed_at <= moment(now) - half, ticks.c.passed_at > moment(now) + whole),
         )
+        .returning(ticks.c.name)
     )
-    return taken.rowcount == 1
+    return taken is not None
 
 
 def ages(connection: Connection, *, now: datetime | None = None) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from worker import clickhouse, loads
 
-CHUNK_ROWS: Final = 250_000
+CHUNK_ROWS: Final = 125_000
 FIRST_TOPIC: Final = 100_000
 TOPIC_STEP: Final = 7
 

@@ -1,5 +1,6 @@
 """Saved definitions from the command line: what is refused, what is stored, what an operator sees."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,10 +13,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from builders import MONDAY, audience_row, everything, queued, ready, runs_of, saved
+from commandline import command, done, sentence
 from sqlalchemy import update
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cli.main import app
 from worker import audience, due, models, plan
 from worker.database import transaction
 
@@ -58,28 +59,14 @@ def file(tmp_path: Path) -> Iterator[Path]:
     return path
 
 
-def command(*arguments: object, text: bytes | None = None) -> Result:
-    """Run the command line in this process."""
-    return CliRunner().invoke(app, ["audiences", *map(str, arguments)], input=text)
-
-
-def done(*arguments: object) -> str:
-    """Run a command that must succeed, and return what it printed."""
-    result = command(*arguments)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    return result.stdout
+def audiences(*arguments: object) -> Result:
+    """Run a command about audiences."""
+    return command("audiences", *arguments)
 
 
 def added(file: Path, *options: str) -> Result:
     """Add an audience of one organization; later options win."""
-    return command("add", file, "--organization", ORGANIZATION, "--name", "CEOs", *options)
-
-
-def sentence(result: Result) -> str:
-    """Return the one sentence of a refusal."""
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    [line] = result.stderr.splitlines()
-    return line
+    return audiences("add", file, "--organization", ORGANIZATION, "--name", "CEOs", *options)
 
 
 def test_a_config_is_checked_without_servers_or_settings(file):
@@ -102,7 +89,7 @@ def test_a_config_is_checked_without_servers_or_settings(file):
 
 def test_a_checked_config_is_shown_to_people(file):
     """Without --json the same facts stand one a line."""
-    printed = done("check", file)
+    printed = done("audiences", "check", file)
 
     facts = [line.split(maxsplit=1) for line in printed.splitlines()[:2]]
     assert [["valid", "yes"], ["config", f"hash        {audience.parse(CEOS).hash}"]] == facts
@@ -114,7 +101,7 @@ def test_a_bad_config_is_refused_in_one_sentence(file, config, begins):
     """The sentence names the field and the rule, without any server."""
     file.write_text(json.dumps(config))
 
-    assert sentence(command("check", file)).startswith(begins)
+    assert sentence(audiences("check", file)).startswith(begins)
 
 
 @pytest.mark.parametrize(("content", "says"), BAD_FILES.values(), ids=BAD_FILES)
@@ -122,12 +109,12 @@ def test_a_bad_file_is_refused_in_one_sentence(file, content, says):
     """What is no config at all is refused before it is looked into."""
     file.write_bytes(content)
 
-    assert says in sentence(command("check", file))
+    assert says in sentence(audiences("check", file))
 
 
 def test_a_missing_file_is_refused_in_one_sentence(tmp_path):
     """A wrong path is named."""
-    assert "No such file" in sentence(command("check", tmp_path / "none.json"))
+    assert "No such file" in sentence(audiences("check", tmp_path / "none.json"))
 
 
 def test_what_is_refused_is_not_saved(stores, file, tmp_path):
@@ -175,10 +162,10 @@ def test_a_list_is_narrowed_by_organization_and_status(stores):
     saved(organization_id=UUID(ORGANIZATION))
     saved(status="active")
 
-    rows = json.loads(done("list", "--organization", ORGANIZATION, "--status", "active", "--json"))
+    rows = json.loads(done("audiences", "list", "--organization", ORGANIZATION, "--status", "active", "--json"))
 
     assert [str(ours)] == [row["id"] for row in rows]
-    assert "Züge & Bahnen [bold]" in done("list")
+    assert "Züge & Bahnen [bold]" in done("audiences", "list")
 
 
 def test_an_active_audience_shows_its_next_five_starts(stores):
@@ -191,12 +178,12 @@ def test_an_active_audience_shows_its_next_five_starts(stores):
     berlin = due.place("Europe/Berlin")
     assert audience_row(audience_id)["next_due_at"] == starts[0]
     assert ["06:00"] * 5 == [f"{(start - offset).astimezone(berlin):%H:%M}" for start in starts]
-    assert [1] * 4 == [(b.date() - a.date()).days for a, b in zip(starts, starts[1:], strict=False)]
+    assert [1] * 4 == [(b.date() - a.date()).days for a, b in itertools.pairwise(starts)]
 
 
 def test_a_draft_shows_when_it_would_start(stores):
     """Before activation the same five starts are told as what would be."""
-    printed = done("show", saved(notify_emails=("ann@example.com", "bob@example.com")))
+    printed = done("audiences", "show", saved(notify_emails=("ann@example.com", "bob@example.com")))
 
     assert "starts, were it active" in printed
     assert 5 == printed.count("+00:00") - printed.count("created")
@@ -220,7 +207,7 @@ def test_an_audience_shows_its_last_runs(stores):
     audience_id = saved()
     run_ids = [queued(audience_id, created_at=audience_row(audience_id)["created_at"] + at) for at in minutes(6)]
 
-    printed = done("show", audience_id)
+    printed = done("audiences", "show", audience_id)
 
     assert [False, *[True] * 5] == [str(run_id) in printed for run_id in run_ids]
 
@@ -229,11 +216,11 @@ def test_an_activated_audience_is_due_and_says_when(stores):
     """Activation computes the next start; a second one with --due-now brings it forward."""
     audience_id = saved(now=None)
 
-    first = done("activate", audience_id)
+    first = done("audiences", "activate", audience_id)
 
     row = audience_row(audience_id)
     assert f"Active; next start {row['next_due_at'].isoformat(sep=' ', timespec='seconds')}.\n" == first
-    done("activate", audience_id, "--due-now")
+    done("audiences", "activate", audience_id, "--due-now")
     assert audience_row(audience_id)["next_due_at"] < row["next_due_at"]
 
 
@@ -241,7 +228,7 @@ def test_an_audience_that_is_not_refreshed_daily_promises_no_starts(stores):
     """It can be active all the same, and the answer says why nothing follows."""
     audience_id = saved(daily_refresh_enabled=False)
 
-    assert "Active, but its daily refresh is switched off.\n" == done("activate", audience_id)
+    assert "Active, but its daily refresh is switched off.\n" == done("audiences", "activate", audience_id)
     assert [] == shown(audience_id)["next_starts"]
 
 
@@ -251,9 +238,9 @@ def test_a_paused_audience_says_how_many_daily_runs_it_cancelled(stores):
     queued(audience_id, run_type="daily", lane="daily")
     queued(audience_id, run_type="manual")
 
-    assert "Paused; 1 daily run that waited was cancelled.\n" == done("pause", audience_id)
+    assert "Paused; 1 daily run that waited was cancelled.\n" == done("audiences", "pause", audience_id)
     assert [("daily", "cancelled", MONDAY), ("manual", "queued", MONDAY)] == runs_of(audience_id)
-    assert "Paused; no daily runs that waited were cancelled.\n" == done("pause", audience_id)
+    assert "Paused; no daily runs that waited were cancelled.\n" == done("audiences", "pause", audience_id)
 
 
 def test_an_unknown_audience_is_refused(stores):
@@ -261,13 +248,13 @@ def test_an_unknown_audience_is_refused(stores):
     audience_id = uuid4()
 
     for verb in ("show", "activate", "pause"):
-        assert f"There is no audience {audience_id}." == sentence(command(verb, audience_id))
-        assert "'nonsense' is not a UUID." == sentence(command(verb, "nonsense"))
+        assert f"There is no audience {audience_id}." == sentence(audiences(verb, audience_id))
+        assert "'nonsense' is not a UUID." == sentence(audiences(verb, "nonsense"))
 
 
 def shown(audience_id: UUID) -> dict[str, Any]:
     """Show an audience as JSON."""
-    return json.loads(done("show", audience_id, "--json"))
+    return json.loads(done("audiences", "show", audience_id, "--json"))
 
 
 def served(audience_id: UUID, data_date: date) -> None:

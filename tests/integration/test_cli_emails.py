@@ -4,19 +4,16 @@ import json
 from uuid import UUID, uuid4
 
 from builders import audience_row, queued, run_row, saved
+from commandline import command, done, sentence
 from sqlalchemy import func, update
-from typer.testing import CliRunner
 
-from cli.main import app
 from worker import emails, models
 from worker.database import transaction
 
 
 def listed(*arguments: object) -> str:
     """List mails, and return what was printed."""
-    result = CliRunner().invoke(app, ["emails", "list", *map(str, arguments)])
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return done("emails", "list", *arguments)
 
 
 def recipients(*arguments: object) -> list[str]:
@@ -65,7 +62,4 @@ def test_a_list_is_narrowed_by_run_organization_and_status(stores):
 
 def test_a_malformed_id_is_refused_in_one_sentence():
     """What is no UUID never reaches the database."""
-    result = CliRunner().invoke(app, ["emails", "list", "--run", f"{uuid4()}x"])
-
-    assert (2, "") == (result.exit_code, result.stdout)
-    assert result.stderr.endswith("x' is not a UUID.\n")
+    assert sentence(command("emails", "list", "--run", f"{uuid4()}x")).endswith("x' is not a UUID.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from worker import __version__, emails, exports, log, presence, settings
+from worker import emails, exports, log, presence, settings
 from worker.announce.export import next_export
 from worker.announce.mail import next_mails
 from worker.database import transaction
@@ -14,6 +14,9 @@ from worker.database import transaction
 logger = log.get(__name__)
 
 MOST_A_PASS: Final = 200
+
+Half = Callable[[], tuple[list[str], bool]]
+"""What does a little of one kind of work: outcomes, and whether to go on with that kind."""
 
 
 def announce(worker: str, *, seconds: float, stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -33,8 +36,8 @@ def announce(worker: str, *, seconds: float, stopping: Callable[[], bool]) -> di
         return time.monotonic() < started + seconds and not stopping()
 
     with transaction() as connection:
-        presence.seen(connection, worker, "announce", __version__)
-    halves = [lambda: next_export(worker, stopping), lambda: next_mails(worker, going)]
+        presence.seen(connection, worker, "announce")
+    halves: list[Half] = [lambda: next_export(worker, stopping), lambda: next_mails(worker, going)]
     busy = True
     while halves and busy and going():
         done = [half() for half in halves]

@@ -31,8 +31,8 @@ def queue(
     if not rows:
         return 0
     born = {"due_at": moment(now), "created_at": moment(now)}
-    queued = connection.execute(insert(ready_emails).values([row | born for row in rows]).on_conflict_do_nothing())
-    return queued.rowcount
+    mails = insert(ready_emails).values([row | born for row in rows]).on_conflict_do_nothing()
+    return len(connection.execute(mails.returning(ready_emails.c.id)).all())
 
 
 def latest(

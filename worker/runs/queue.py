@@ -95,7 +95,8 @@ def queue_daily(
         .order_by(audiences.c.next_due_at)
     )
     queued = connection.execute(
-        upsert(runs).from_select([column.name for column in born.selected_columns], born).on_conflict_do_nothing()
+        upsert(runs).from_select([column.name for column in born.selected_columns], born).on_conflict_do_nothing(),
+        execution_options={"preserve_rowcount": True},
     )
     _supersede(connection, audience_ids, data_date, now)
     return queued.rowcount

@@ -1,5 +1,6 @@
 """A completed run with its snapshot, and a mail server that answers as it is told."""
 
+import os
 import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +13,18 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import insert, select, update
 
-from worker import emails, exports, models, settings
+from worker import announce, emails, exports, models, settings
 from worker.database import transaction
 
 DAY = date(2026, 5, 4)
+NOWHERE = {
+    "DATABASE_URL": "postgresql+psycopg://nowhere",
+    "REDIS_URL": "redis://nowhere",
+    "CLICKHOUSE_URL": "http://nowhere",
+    "TOKEN_KEYS": "k" * 32,
+    "MAIL_FROM": "Audiences <audiences@example.com>",
+    "MAIL_TLS": "none",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,28 @@ class Run:
         """Its mails as they are now, by recipient."""
         with transaction() as connection:
             return sorted(emails.latest(connection, run_id=self.run_id), key=lambda mail: str(mail["recipient"]))
+
+    def statuses(self) -> list[str]:
+        """Its mails by status, in the order of recipients."""
+        return [str(mail["status"]) for mail in self.mails()]
+
+    def told(self) -> tuple[Any, Any, Any]:
+        """What it says about its mails: when sent, which export was linked, what went wrong."""
+        row = self.row()
+        return row["ready_email_sent_at"], row["ready_email_export_id"], row["ready_email_error"]
+
+    def change_mails(self, **values: object) -> None:
+        """Change its mails behind the story's back."""
+        mails = update(models.ready_emails).where(models.ready_emails.c.run_id == self.run_id)
+        with transaction() as connection:
+            connection.execute(mails.values(**values))
+
+    def give_file_up(self) -> "Run":
+        """Settle its export, so that its mails are due."""
+        export = update(models.exports).where(models.exports.c.run_id == self.run_id)
+        with transaction() as connection:
+            connection.execute(export.values(status="failed", error_code="STORAGE_UNAVAILABLE"))
+        return self
 
     def change_audience(self, **values: object) -> None:
         """Change the audience behind the story's back."""
@@ -73,14 +104,35 @@ def completed(clickhouse: Client) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def configured(stores: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Change settings for one test."""
+def work(stores: object) -> Callable[..., dict[str, Any]]:
+    """Ring the bell once; nobody asks the process to leave unless the test does."""
+
+    def ring(*, seconds: float = 30, stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        return announce.announce("w", seconds=seconds, stopping=stopping)
+
+    return ring
+
+
+@pytest.fixture
+def rescue_later(stores: object) -> Callable[[], dict[str, int]]:
+    """Let a rescuer pass when every lease is over."""
+    return lambda: announce.rescue(now=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """
+    Change settings for one test.
+
+    Tests of one outside thing need no databases; those that do ask for theirs first, and what they set stays.
+    """
 
     def change(**values: object) -> None:
         for name, value in values.items():
             monkeypatch.setenv(name, str(value))
         settings.current.cache_clear()
 
+    change(**{name: value for name, value in NOWHERE.items() if name not in os.environ})
     yield change
     settings.current.cache_clear()
 

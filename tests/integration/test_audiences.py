@@ -1,0 +1,370 @@
+"""Saved definitions: refused in one sentence, or saved with the dates that follow from them."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from builders import (
+    MINUTE,
+    MONDAY,
+    NOON,
+    TUESDAY,
+    audience_row,
+    claimed,
+    config,
+    everything,
+    published,
+    queued,
+    ready,
+    run_row,
+    saved,
+    until_somebody_waits,
+)
+
+from worker import audiences, daily, due, errors, models, runs
+from worker.database import transaction
+
+TOMORROW_SIX = datetime(2026, 5, 7, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _tables(tables):
+    """Every test here begins with empty tables."""
+
+
+def dates(audience_id):
+    """Read an audience's next slot and the moment it is due."""
+    return tuple(audience_row(audience_id)[name] for name in ("next_slot_at", "next_due_at"))
+
+
+def set_status(audience_id, status, **options):
+    """Change an audience's status at noon."""
+    with transaction() as connection:
+        audiences.set_status(connection, audience_id, status, **{"now": NOON, **options})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": ""}, "name: must have 1 to 255 characters"),
+        ({"name": " \t "}, "name: must have 1 to 255 characters"),
+        ({"name": "x" * 256}, "name: must have 1 to 255 characters"),
+        ({"name": "Buyers\r\nBcc: a@b.example"}, "name: must not hold control characters"),
+        ({"name": "Buyers\x00"}, "name: must not hold control characters"),
+        ({"name": "Buyers\x7f!"}, "name: must not hold control characters"),
+        ({"name": "Buyers\u2028!"}, "name: must not hold control characters"),
+        ({"name": "Buyers\u202egpj.exe"}, "name: must not hold control characters"),
+        ({"name": "Buyers\ud800"}, "name: must not hold control characters"),
+        ({"refresh_cron": "at six"}, "refresh_cron: "),
+        ({"refresh_cron": "0 6 * *"}, "refresh_cron: "),
+        ({"refresh_cron": "0 6 * * * *"}, "refresh_cron: "),
+        ({"refresh_cron": "61 6 * * *"}, "refresh_cron: "),
+        ({"refresh_cron": "0 6 30 2 *"}, "refresh_cron: "),
+        ({"refresh_cron": "H H * * *"}, "refresh_cron: "),
+        ({"timezone": "Mars/Olympus"}, "timezone: "),
+        ({"timezone": "../../etc/passwd"}, "timezone: "),
+        ({"timezone": ""}, "timezone: "),
+        ({"refresh_window_minutes": -1}, "refresh_window_minutes: must be 0 to 1439"),
+        ({"refresh_window_minutes": 1440}, "refresh_window_minutes: must be 0 to 1439"),
+        ({"notify_emails": ("a@b.example", "nobody")}, "notify_emails: number 2 is not an e-mail address"),
+        ({"notify_emails": ("a@b.example\r\nBcc: c@d.example",)}, "notify_emails: number 1 is not an e-mail address"),
+        ({"notify_emails": ("A <a@b.example>",)}, "notify_emails: number 1 is not an e-mail address"),
+        ({"notify_emails": tuple(f"a{n}@b.example" for n in range(21))}, "notify_emails: must be at most 20 addresses"),
+    ],
+)
+def test_what_cannot_work_is_refused_and_nothing_written(values, words):
+    """A wrong name, schedule or recipient is named in one sentence, and no audience is saved."""
+    with pytest.raises(errors.Refusal) as refused:
+        saved(status="active", **values)
+
+    assert str(refused.value).startswith(words)
+    assert 1 == str(refused.value).count(". ") + str(refused.value).endswith(".")
+    assert [] == everything()["audiences"]
+
+
+def test_a_refusal_repeats_no_address():
+    """Addresses are personal data and stay out of error messages."""
+    with pytest.raises(errors.Refusal) as refused:
+        saved(notify_emails=("john.doe@",))
+
+    assert "john" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("x" * 255, "x" * 255),
+        ("  Buyers  ", "Buyers"),
+        ("Cafe\u0301", "Caf\u00e9"),
+        ("👩\u200d💻 'quoted\" {x:String} %s \\", "👩\u200d💻 'quoted\" {x:String} %s \\"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+    ],
+)
+def test_a_name_is_kept_as_text(name, kept):
+    """Names keep every visible sign and the joiners that spelling needs."""
+    assert kept == audience_row(saved(name=name))["name"]
+
+
+def test_recipients_are_kept_once_each():
+    """Twenty addresses are allowed, and a repeated one counts once."""
+    addresses = tuple(f"a{number}@b.example" for number in range(20))
+
+    audience_id = saved(notify_emails=(*addresses, "a0@B.EXAMPLE"))
+
+    assert list(addresses) == audience_row(audience_id)["notify_emails"]
+
+
+def test_a_saved_audience_carries_its_config():
+    """The normalised config and its hash are stored with the defaults of a refresh."""
+    row, wanted = audience_row(saved()), config()
+
+    names = ("config", "config_hash", "status", "audience_size", "refresh_cron", "timezone", "refresh_window_minutes")
+    assert (wanted.normalized, wanted.hash, "draft", 0, "0 6 * * *", "UTC", 60) == tuple(row[name] for name in names)
+    assert (None, None) == dates(row["id"])
+
+
+def test_an_active_audience_has_its_next_dates():
+    """It is due its own offset behind the first slot ahead."""
+    audience_id = saved(status="active")
+
+    assert (TOMORROW_SIX, TOMORROW_SIX + due.offset(audience_id, 60)) == dates(audience_id)
+
+
+def test_an_audience_may_be_due_now():
+    """The first refresh of an active audience can be made due at once, that of a draft cannot."""
+    assert (NOON, NOON) == dates(saved(status="active", due_now=True))
+    assert (None, None) == dates(saved(due_now=True))
+
+
+def test_an_audience_that_is_not_refreshed_has_no_date():
+    """Active alone is not enough."""
+    assert (None, None) == dates(saved(status="active", daily_refresh_enabled=False))
+
+
+def test_activation_sets_the_next_dates_and_queues_nothing():
+    """A draft that becomes active is due at its next slot."""
+    ready(MONDAY)
+    audience_id = saved()
+
+    set_status(audience_id, "active")
+
+    assert (TOMORROW_SIX, TOMORROW_SIX + due.offset(audience_id, 60)) == dates(audience_id)
+    assert {"due": 0, "queued": 0} == daily.queue_daily_runs(now=NOON)
+
+
+def test_activation_may_be_due_now():
+    """On request the first refresh comes at once."""
+    audience_id = saved()
+
+    set_status(audience_id, "active", due_now=True)
+
+    assert (NOON, NOON) == dates(audience_id)
+
+
+def test_activating_again_puts_nothing_off():
+    """An active audience that waits for late data keeps its date and is queued when the data comes."""
+    audience_id = saved(status="active", due_now=True)
+
+    set_status(audience_id, "active", now=NOON + HOUR)
+
+    assert (NOON, NOON) == dates(audience_id)
+    ready(MONDAY)
+    assert {"due": 1, "queued": 1} == daily.queue_daily_runs(now=NOON + HOUR)
+
+
+def test_pausing_and_activating_starts_from_now():
+    """A pause clears the dates, and activation computes them anew."""
+    audience_id = saved(status="active", due_now=True)
+
+    set_status(audience_id, "paused")
+    paused = dates(audience_id)
+    set_status(audience_id, "active")
+
+    assert (None, None) == paused
+    assert TOMORROW_SIX == dates(audience_id)[0]
+
+
+def test_an_unknown_audience_has_no_status():
+    """Neither a made-up id nor a deleted audience can be activated."""
+    audience_id = saved(status="active")
+    with transaction() as connection:
+        audiences.delete(connection, audience_id, now=NOON)
+
+    for unknown in (audience_id, uuid4()):
+        with pytest.raises(errors.NotFound):
+            set_status(unknown, "active")
+    assert (None, None) == dates(audience_id)
+
+
+def test_an_audience_is_found_in_its_organization_only():
+    """Another tenant's audience is as unknown as one that never was."""
+    organization_id = uuid4()
+    audience_id = saved(organization_id=organization_id)
+
+    with transaction() as connection:
+        assert audience_id == audiences.get(connection, audience_id, organization_id)["id"]
+        with pytest.raises(errors.NotFound):
+            audiences.get(connection, audience_id, uuid4())
+
+
+def test_audiences_are_listed_newest_first():
+    """A list is narrowed by organization and status and leaves deleted ones out."""
+    organization_id = uuid4()
+    first, second, gone = (saved(organization_id=organization_id, status="active") for _ in range(3))
+    saved(organization_id=organization_id)
+    saved(status="active")
+    with transaction() as connection:
+        audiences.delete(connection, gone, now=NOON)
+
+        rows = audiences.saved(connection, organization_id=organization_id, status="active")
+
+    assert [second, first] == [row["id"] for row in rows]
+
+
+def completed(audience_id, *, results=20, at=NOON, **values):
+    """Complete one run of an audience and let the audience take its count over."""
+    run_id = queued(audience_id, **{"run_type": "manual", "data_date": MONDAY, **values})
+    [claim] = claimed()
+    assert run_id == claim.run_id
+    with transaction() as connection:
+        runs.complete(connection, claim, published(results, results), now=at)
+        audiences.refreshed(connection, run_id, now=at)
+    return run_id
+
+
+def refreshed(audience_id):
+    """Read what an audience knows of its last refresh."""
+    names = ("audience_size", "refreshed_by_run_id", "last_refreshed_at")
+    return tuple(audience_row(audience_id)[name] for name in names)
+
+
+def test_a_completed_run_refreshes_its_audience():
+    """Size, time and run are taken over."""
+    audience_id = saved()
+
+    run_id = completed(audience_id, results=7, at=NOON + MINUTE)
+
+    assert (7, run_id, NOON + MINUTE) == refreshed(audience_id)
+
+
+@pytest.mark.parametrize(
+    "newer", [{"data_date": TUESDAY}, {"data_date": MONDAY, "created_at": NOON + MINUTE}], ids=["day", "creation"]
+)
+def test_a_newer_run_moves_the_count_forward(newer):
+    """A later day, or a later run of the same day, is taken over."""
+    audience_id = saved()
+    completed(audience_id, results=7)
+
+    run_id = completed(audience_id, results=9, **newer)
+
+    assert (9, run_id) == refreshed(audience_id)[:2]
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"data_date": MONDAY, "created_at": NOON + MINUTE},
+        {"data_date": TUESDAY, "created_at": NOON - MINUTE},
+        {"data_date": TUESDAY, "created_at": NOON},
+        {"data_date": TUESDAY, "created_at": NOON + MINUTE, "run_type": "preview"},
+        {"data_date": TUESDAY, "created_at": NOON + MINUTE, "config_hash": "0" * 64},
+    ],
+    ids=["an older day", "an older run", "a twin", "a preview", "a former config"],
+)
+def test_nothing_older_or_other_moves_the_count(older):
+    """A run of an older day, an older run, a preview and a run of another config change nothing."""
+    audience_id = saved()
+    completed(audience_id, results=7, data_date=TUESDAY)
+    before = audience_row(audience_id)
+
+    completed(audience_id, results=9, at=NOON + HOUR, **older)
+
+    assert before == audience_row(audience_id)
+
+
+def test_a_pruned_run_stands_in_nobody_s_way():
+    """An audience whose last run has gone after its retention is refreshed by the next."""
+    audience_id = saved()
+    old = completed(audience_id, results=7, data_date=TUESDAY)
+    with transaction() as connection:
+        connection.execute(models.runs.delete().where(models.runs.c.id == old))
+
+    run_id = completed(audience_id, results=9)
+
+    assert (9, run_id) == refreshed(audience_id)[:2]
+
+
+def test_a_completion_that_waited_looks_at_the_newer_run():
+    """The older completion is held back until the newer one has committed; the newer count stays."""
+    audience_id = saved()
+    new = queued(audience_id, run_type="manual", data_date=TUESDAY)
+    old = queued(audience_id, run_type="manual", data_date=MONDAY)
+    for claim in claimed(2):
+        with transaction() as connection:
+            runs.complete(connection, claim, published(9 if claim.run_id == new else 7), now=NOON)
+
+    def refresh_late():
+        with transaction() as connection:
+            audiences.refreshed(connection, old, now=NOON)
+
+    with ThreadPoolExecutor(1) as beside:
+        with transaction() as connection:
+            audiences.refreshed(connection, new, now=NOON)
+            late = beside.submit(refresh_late)
+            until_somebody_waits()
+        late.result()
+
+    assert (9, new) == refreshed(audience_id)[:2]
+
+
+@pytest.mark.parametrize(
+    ("values", "run_type", "heard"),
+    [
+        ({}, "daily", ["a@b.example"]),
+        ({}, "manual", []),
+        ({"notify_on_manual": True}, "manual", ["a@b.example"]),
+        ({"notify_on_manual": True}, "preview", []),
+        ({"notify_emails": ()}, "daily", []),
+    ],
+)
+def test_recipients_hear_of_daily_runs_and_of_manual_ones_on_request(values, run_type, heard):
+    """Nobody hears of a preview."""
+    audience_id = saved(**{"notify_emails": ("a@b.example",), **values})
+
+    with transaction() as connection:
+        assert heard == list(audiences.recipients(connection, audience_id, run_type))
+
+
+def test_a_deleted_audience_has_no_recipients():
+    """Nobody hears of a run that ended after its audience's deletion."""
+    audience_id = saved(notify_emails=("a@b.example",))
+
+    with transaction() as connection:
+        audiences.delete(connection, audience_id, now=NOON)
+        assert [] == list(audiences.recipients(connection, audience_id, "daily"))
+
+
+def test_a_refresh_says_what_the_table_says():
+    """The defaults of a new audience are those of the columns."""
+    defaults = dataclasses.asdict(audiences.Refresh())
+    row = {"id": uuid4(), "organization_id": uuid4(), "name": "n", "status": "draft", "config": {}}
+    with transaction() as connection:
+        connection.execute(models.audiences.insert().values(**row, config_hash="0" * 64))
+
+    found = audience_row(row["id"])
+
+    assert {**defaults, "notify_emails": []} == {name: found[name] for name in defaults}
+
+
+def test_deleting_keeps_finished_runs():
+    """A finished run of a deleted audience is still there by its id."""
+    audience_id = saved()
+    run_id = completed(audience_id)
+
+    with transaction() as connection:
+        audiences.delete(connection, audience_id, now=NOON)
+
+    assert "completed" == run_row(run_id)["status"]

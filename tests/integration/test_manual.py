@@ -1,0 +1,361 @@
+"""What people ask for by hand: a run now, a pause, a deletion."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from builders import (
+    MONDAY,
+    NOON,
+    TUESDAY,
+    WEDNESDAY,
+    audience_row,
+    claimed,
+    config,
+    everything,
+    published,
+    queued,
+    ready,
+    run_row,
+    runs_of,
+    saved,
+    together,
+)
+from sqlalchemy import text
+
+from worker import audiences, daily, errors, manual, models, runs
+from worker.database import transaction
+
+
+@pytest.fixture(autouse=True)
+def _tables(tables):
+    """Every test here begins with empty tables."""
+
+
+@pytest.fixture
+def audience_id():
+    """An audience, with two ready days to read."""
+    ready(MONDAY, TUESDAY)
+    return saved()
+
+
+def ask(audience_id, **wishes):
+    """Ask for a run at noon."""
+    return manual.queue(audience_id, now=NOON, **wishes)
+
+
+def complete(run_id):
+    """Carry a queued run to its end."""
+    [claim] = claimed()
+    assert run_id == claim.run_id
+    with transaction() as connection:
+        runs.complete(connection, claim, published())
+
+
+def change_config(audience_id):
+    """Give an audience another definition."""
+    with transaction() as connection:
+        connection.execute(
+            models.audiences.update()
+            .where(models.audiences.c.id == audience_id)
+            .values(config=config(2).normalized, config_hash=config(2).hash)
+        )
+
+
+def test_a_run_by_hand_reads_the_newest_ready_day(audience_id):
+    """The run is queued in the manual lane with the audience's config frozen into it."""
+    asked = ask(audience_id)
+
+    row, audience = run_row(asked.run_id), audience_row(audience_id)
+    assert asked.created
+    assert ("queued", "manual", "manual", TUESDAY, NOON, 5) == tuple(
+        row[name] for name in ("status", "run_type", "lane", "data_date", "due_at", "priority")
+    )
+    assert (audience["config"], audience["config_hash"]) == (row["config"], row["config_hash"])
+
+
+def test_a_run_by_hand_may_name_its_day(audience_id):
+    """An older ready day is read when it is asked for."""
+    assert MONDAY == run_row(ask(audience_id, data_date=MONDAY).run_id)["data_date"]
+
+
+@pytest.mark.parametrize("status", ["draft", "active", "paused"])
+def test_every_audience_may_be_run_by_hand(status):
+    """Manual runs are for draft, active and paused audiences alike."""
+    ready(MONDAY)
+
+    assert ask(saved(status=status)).created
+
+
+@pytest.mark.parametrize(
+    ("days", "wanted"), [((), None), ((MONDAY,), TUESDAY), ((WEDNESDAY + timedelta(days=1),), None)]
+)
+def test_a_day_that_is_not_ready_is_refused(days, wanted):
+    """No ready day, another day, or one that lies in the future: nothing is stored and no key is used up."""
+    ready(*days) if days else None
+    audience_id = saved()
+    untouched = everything()
+
+    with pytest.raises(errors.DataNotReady):
+        ask(audience_id, data_date=wanted, key="k")
+
+    assert untouched == everything()
+
+
+def test_a_key_that_was_refused_may_be_used():
+    """Once the data is there the same key queues a run."""
+    audience_id = saved()
+    with pytest.raises(errors.DataNotReady):
+        ask(audience_id, key="k")
+    ready(MONDAY)
+
+    assert ask(audience_id, key="k").created
+
+
+@pytest.mark.parametrize("key", ["", "k" * 121, "clé", "a\nb", "a\x00b"])
+def test_a_key_that_cannot_be_one_is_refused(audience_id, key):
+    """Keys are 1 to 120 printable ASCII characters."""
+    untouched = everything()
+
+    with pytest.raises(errors.Refusal, match="Idempotency-Key"):
+        ask(audience_id, key=key)
+
+    assert untouched == everything()
+
+
+def test_the_longest_key_is_kept(audience_id):
+    """A key of 120 characters answers like any other, and the run shows the key that created it."""
+    first = ask(audience_id, key="k" * 120)
+
+    assert "k" * 120 == run_row(first.run_id)["idempotency_key"]
+    assert (first.run_id, False) == (ask(audience_id, key="k" * 120).run_id, ask(audience_id, key="k" * 120).created)
+
+
+def test_an_unknown_audience_is_not_there():
+    """Neither a made-up id nor another organization's audience is found."""
+    ready(MONDAY)
+    audience_id = saved()
+
+    with pytest.raises(errors.NotFound):
+        ask(uuid4())
+    with pytest.raises(errors.NotFound):
+        ask(audience_id, organization_id=uuid4())
+    assert [] == runs_of(audience_id)
+
+
+def test_a_run_in_flight_is_returned(audience_id):
+    """The same config and date, queued or running, answer with the run that is there."""
+    first = ask(audience_id)
+    second = ask(audience_id)
+    claimed()
+    third = ask(audience_id)
+
+    assert [(first.run_id, False)] * 2 == [(it.run_id, it.created) for it in (second, third)]
+
+
+def test_a_finished_run_is_in_nobody_s_way(audience_id):
+    """After completion the next request without a key queues a new run."""
+    first = ask(audience_id)
+    complete(first.run_id)
+
+    assert ask(audience_id).created
+
+
+def test_another_config_is_another_run(audience_id):
+    """A changed definition does not answer with the run of the former one, which keeps its own."""
+    first = ask(audience_id)
+    change_config(audience_id)
+    second = ask(audience_id)
+
+    assert second.created
+    assert [config(1).hash, config(2).hash] == [run_row(it.run_id)["config_hash"] for it in (first, second)]
+
+
+def test_another_day_is_another_run(audience_id):
+    """Each data date has its own run in flight."""
+    assert [True, True] == [ask(audience_id, data_date=day).created for day in (MONDAY, TUESDAY)]
+
+
+def test_a_key_names_its_run_for_ever(audience_id):
+    """Whatever became of the run, of the definition and of the data, the key answers with the run it once named."""
+    first = ask(audience_id, key="k")
+    complete(first.run_id)
+    change_config(audience_id)
+    with transaction() as connection:
+        connection.execute(text("DELETE FROM data_dates"))
+
+    again = ask(audience_id, key="k")
+
+    assert (first.run_id, False) == (again.run_id, again.created)
+
+
+def test_a_key_answered_with_an_existing_run_names_it_for_ever(audience_id):
+    """A second key that met a run in flight still names it after its end, although the first key created it."""
+    first = ask(audience_id, key="one")
+    ask(audience_id, key="two")
+    complete(first.run_id)
+
+    again = ask(audience_id, key="two")
+
+    assert (first.run_id, False) == (again.run_id, again.created)
+    assert "one" == run_row(first.run_id)["idempotency_key"]
+
+
+def test_a_key_belongs_to_its_audience(audience_id):
+    """The same key for another audience names another run."""
+    assert [True, True] == [ask(it, key="k").created for it in (audience_id, saved())]
+
+
+@pytest.mark.parametrize("key", ["k", None])
+def test_twenty_requests_at_once_give_one_run(audience_id, key):
+    """Twenty threads ask at the same moment, with the same key or none, and one run answers them all."""
+    asked = together(20, lambda engine, number: ask(audience_id, key=key))
+
+    assert 1 == len({it.run_id for it in asked})
+    assert 1 == sum(it.created for it in asked)
+    assert 1 == len(runs_of(audience_id))
+
+
+def test_twenty_keys_at_once_all_name_one_run(audience_id):
+    """Requests with keys of their own stand in line too, and each key is kept."""
+    asked = together(20, lambda engine, number: ask(audience_id, key=f"k{number}"))
+
+    assert 1 == len({it.run_id for it in asked})
+    assert {asked[0].run_id} == {ask(audience_id, key=f"k{number}").run_id for number in range(20)}
+
+
+def test_a_daily_run_that_waits_moves_to_the_manual_lane(audience_id):
+    """Whoever asks for what the daily run will do gets that run, sooner."""
+    run_id = queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY)
+
+    asked = ask(audience_id)
+
+    row = run_row(run_id)
+    assert (run_id, False) == (asked.run_id, asked.created)
+    assert ("manual", "daily") == (row["lane"], row["run_type"])
+
+
+def test_a_daily_run_under_way_answers(audience_id):
+    """A running daily run is returned and stays where it is."""
+    run_id = queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY)
+    claimed(lane="daily")
+
+    assert run_id == ask(audience_id).run_id
+    assert ("daily", "running") == tuple(run_row(run_id)[name] for name in ("lane", "status"))
+
+
+def test_a_preview_answers_nobody(audience_id):
+    """A preview stores a part only, so it is no answer to a request for a run."""
+    queued(audience_id, data_date=TUESDAY)
+
+    assert ask(audience_id).created
+
+
+def test_asking_while_the_run_completes_ends_well(audience_id):
+    """A request holds the audience while a completion holds the run and wants the audience: neither fails."""
+    run_id = ask(audience_id).run_id
+    [claim] = claimed()
+
+    def act(engine, number):
+        if number:
+            return ask(audience_id).run_id
+        with transaction() as connection:
+            runs.complete(connection, claim, published(), now=NOON)
+            audiences.refreshed(connection, run_id, now=NOON)
+            return run_id
+
+    found = together(2, act)
+
+    assert run_id == found[0]
+    assert "completed" == run_row(run_id)["status"]
+
+
+def test_a_request_does_not_wait_for_a_completion(audience_id):
+    """While a completion that holds the run is still open, a request for the same run is answered at once."""
+    run_id = ask(audience_id).run_id
+    [claim] = claimed()
+
+    with transaction() as completing:
+        runs.complete(completing, claim, published(), now=NOON)
+        asked = ask(audience_id)
+        audiences.refreshed(completing, run_id, now=NOON)
+
+    assert (run_id, False) == (asked.run_id, asked.created)
+
+
+def test_pausing_cancels_what_waits_daily(audience_id):
+    """A pause cancels queued daily runs under a code of its own, and neither manual nor running ones."""
+    by_hand = ask(audience_id).run_id
+    waits = queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY)
+    runs_now = queued(audience_id, run_type="daily", lane="daily", data_date=MONDAY, priority=9)
+    claimed(lane="daily")
+
+    cancelled = manual.pause(audience_id, now=NOON)
+
+    assert 1 == cancelled
+    assert ["queued", "cancelled", "running"] == [run_row(it)["status"] for it in (by_hand, waits, runs_now)]
+    assert "AUDIENCE_PAUSED" == run_row(waits)["error_code"]
+
+
+def test_a_paused_audience_has_no_next_date():
+    """A pause clears both dates of an active audience."""
+    audience_id = saved(status="active")
+
+    manual.pause(audience_id, now=NOON)
+
+    assert ("paused", None, None) == tuple(
+        audience_row(audience_id)[name] for name in ("status", "next_slot_at", "next_due_at")
+    )
+
+
+def test_deleting_cancels_whatever_waits(audience_id):
+    """A deletion cancels every queued run; what is finished stays readable by its id."""
+    done = ask(audience_id).run_id
+    complete(done)
+    waiting = [
+        ask(audience_id).run_id,
+        queued(audience_id),
+        queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY),
+    ]
+
+    cancelled = manual.delete(audience_id, now=NOON)
+
+    assert 3 == cancelled
+    assert ["cancelled"] * 3 == [run_row(it)["status"] for it in waiting]
+    assert "completed" == run_row(done)["status"]
+
+
+def test_a_deleted_audience_is_gone(audience_id):
+    """It is neither found, run, paused nor deleted again, and its keys answer nobody."""
+    ask(audience_id, key="k")
+    manual.delete(audience_id, now=NOON)
+
+    for act in (manual.pause, manual.delete, lambda it: ask(it, key="k")):
+        with pytest.raises(errors.NotFound):
+            act(audience_id)
+
+
+def test_pausing_and_queueing_do_not_deadlock():
+    """Sessions that ask, pause, activate and queue the day for the same audiences all end well."""
+    ready(MONDAY)
+    ids = [saved(status="active", due_now=True) for _ in range(3)]
+
+    def act(engine, number):
+        for audience_id in ids if number % 2 else reversed(ids):
+            match number % 4:
+                case 0:
+                    ask(audience_id)
+                case 1:
+                    manual.pause(audience_id, now=NOON)
+                case 2:
+                    daily.queue_daily_runs(now=NOON)
+                case _:
+                    with transaction() as connection:
+                        audiences.set_status(connection, audience_id, "active", now=NOON)
+        return True
+
+    assert [True] * 8 == together(8, act)
+    for audience_id in ids:
+        assert [1, 1] >= [
+            sum(row[:2] == (kind, "queued") for row in runs_of(audience_id)) for kind in ("manual", "daily")
+        ]
