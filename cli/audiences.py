@@ -213,11 +213,9 @@ def _starts(row: RowMapping, now: datetime) -> list[datetime]:
     if not row["daily_refresh_enabled"]:
         return []
     offset = due.offset(row["id"], row["refresh_window_minutes"])
-    starts = [] if row["next_due_at"] is None else [row["next_due_at"]]
-    while len(starts) < NEXT_STARTS:
-        after = max([now, *starts])
-        starts.append(due.next_due(row["refresh_cron"], row["timezone"], offset, after).due_at)
-    return starts
+    slots = due.upcoming(row["refresh_cron"], row["timezone"], now, NEXT_STARTS)
+    starts = {slot + offset for slot in slots} | ({row["next_due_at"]} - {None})
+    return sorted(starts)[:NEXT_STARTS]
 
 
 def _waits(connection: Connection, row: RowMapping) -> str | None:

@@ -1,15 +1,16 @@
 """
 The house: config -> queued run -> claim -> plan -> ClickHouse -> snapshot -> complete -> export -> ready email.
 
-Arrows only go down; rooms on one floor never import each other (tests/test_house.py holds this picture).
+Arrows only go down; rooms on one floor never import each other (pyproject.toml and tests/test_house.py hold this).
 
     6 operator  cli
-    5 doors     tasks · scheduler.beat · scheduler.ticks · local                (api, when it stands)
-    4 stories   drain -> materialize · announce · rescue · daily · migrate
+    5 doors     scheduler.beat -> scheduler.ticks -> tasks · local
+    4 stories   drain -> materialize · announce · rescue · daily · manual · migrate
     3 rooms     runs · audiences · loads · snapshots · exports · emails · presence · ticked
     2 outside   clickhouse · storage · mailer · lease
     1 base      app -> log, database -> models
-    0 leaves    plan -> audience -> filters -> person · due · backoff · errors · settings
+    0 leaves    plan -> audience -> filters -> person · csv_format -> person · settings -> backoff ·
+                due · ddl · links · letter · errors
 
 A door calls one story or one room. A story may call several rooms and hold one ``transaction()`` across them.
 Rooms return values; doors ring bells, by task name, after the commit. Leaves touch no database, network or clock.

@@ -21,7 +21,7 @@ import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from importlib import resources
@@ -46,13 +46,6 @@ _ITEM = rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d{{1,2}})?"
 _FIELD = re.compile(rf"{_ITEM}(?:,{_ITEM})*", re.ASCII | re.IGNORECASE)
 # croniter reads 5-5 as every value; nobody who writes it means that.
 _EMPTY_RANGE = re.compile(r"\b(\w+)-\1\b", re.ASCII | re.IGNORECASE)
-
-
-class Due(NamedTuple):
-    """A slot and the moment at which one audience is due for it, both aware UTC."""
-
-    slot: datetime
-    due_at: datetime
 
 
 class _Rule(NamedTuple):
@@ -101,41 +94,6 @@ def offset(audience_id: UUID, window_minutes: int) -> timedelta:
     return timedelta(seconds=int.from_bytes(digest[:8]) * window_minutes * 60 >> 64)
 
 
-def next_due(cron: str, zone: str, offset: timedelta, now: datetime) -> Due:
-    """
-    Find the first slot for which an audience is due strictly after ``now``; the slot itself may lie behind.
-
-    Several slots may be waiting within one window (``*/5`` and an hour): each is due in its turn.
-    """
-    slot = next_slot(cron, zone, now - offset)
-    return Due(slot, slot + offset)
-
-
-def slots_ahead(cron: str, zone: str, window_minutes: int, now: datetime) -> list[datetime]:
-    """
-    List what :func:`pick_due` needs, once for all the audiences of one cron and zone.
-
-    :param window_minutes: the widest window among them
-    :returns: the slots after ``now`` less the window, up to the first one after ``now``
-    """
-    stream = _slots(cron, zone, now - timedelta(minutes=window_minutes))
-    slots = [next(stream)]
-    while slots[-1] <= now:
-        slots.append(next(stream))
-    return slots
-
-
-def pick_due(slots: Sequence[datetime], offset: timedelta, now: datetime) -> Due:
-    """
-    Pick one audience's slot, as :func:`next_due` would find it, from :func:`slots_ahead` of the same ``now``.
-
-    :param offset: shorter than the window that the slots were listed for
-    """
-    slot = slots[bisect_right(slots, now - offset)]
-    return Due(slot, slot + offset)
-
-
-@lru_cache(maxsize=1024)
 def place(zone: str) -> ZoneInfo:
     """
     Look up a zone in the ``tzdata`` package.

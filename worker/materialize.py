@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID, uuid4
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
@@ -156,20 +157,22 @@ def _publish(claim: runs.Claim, published: runs.Published) -> None:
     try:
         with transaction() as connection:
             runs.complete(connection, claim, published)
-            audiences.refreshed(connection, claim.run_id)
-            exports.queue(
-                connection,
-                organization_id=claim.organization_id,
-                audience_id=claim.audience_id,
-                run_id=claim.run_id,
-            )
-            recipients = audiences.recipients(connection, claim.audience_id, claim.run_type)
-            emails.queue(connection, organization_id=claim.organization_id, run_id=claim.run_id, recipients=recipients)
+            if claim.run_type != "preview":
+                _announce(connection, claim)
     except DBAPIError:
         # The commit may have arrived although its answer did not.
         with transaction() as connection:
             if not runs.completed(connection, claim):
                 raise
+
+
+def _announce(connection: Connection, claim: runs.Claim) -> None:
+    """Move the audience forward, and queue its file and its mails."""
+    ids = {"organization_id": claim.organization_id, "run_id": claim.run_id}
+    audiences.refreshed(connection, claim.run_id)
+    exports.queue(connection, audience_id=claim.audience_id, **ids)
+    recipients = audiences.recipients(connection, claim.audience_id, claim.run_type)
+    emails.queue(connection, recipients=recipients, **ids)
 
 
 def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, settings: Settings) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from celery import signals
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from worker import announce, clickhouse, database, drain, runs, settings, ticked
+from worker import announce, clickhouse, database, drain, runs, settings, storage, ticked
 from worker.app import app, leaving, ring, stopping, worker_name
 
 # A drain that finds the ring tick this late rings itself: the scheduler may be down.
@@ -55,6 +55,7 @@ def _forget_inherited(**_: object) -> None:
     """Let go of connections that belong to the parent process."""
     database.forget()
     clickhouse.forget()
+    storage.forget()
 
 
 @signals.task_prerun.connect

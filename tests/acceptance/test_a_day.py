@@ -136,7 +136,7 @@ def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, st
     """SIGTERM with a run that cannot end in time: released uncharged, the worker gone within its grace."""
     clickhouse.command("RENAME TABLE people TO people_kept")
     clickhouse.command(
-        "CREATE VIEW people AS SELECT * FROM people_kept WHERE NOT ignore(sleepEachRow(3)) SETTINGS max_block_size = 1"
+        "CREATE VIEW people AS SELECT * FROM people_kept WHERE NOT ignore(sleepEachRow(1)) SETTINGS max_block_size = 1"
     )
     _save()
     short = {**stores.environment, **FAST, "SHUTDOWN_GRACE_SECONDS": "12"}

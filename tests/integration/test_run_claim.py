@@ -3,7 +3,6 @@
 import itertools
 import re
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from builders import (
@@ -300,29 +299,3 @@ def test_due_runs_are_counted_by_lane_up_to_a_limit():
         counted = runs.due(connection, limit=4, now=NOON)
 
     assert {"manual": 4, "daily": 1} == counted
-
-
-def test_what_is_about_to_be_sent_is_recorded():
-    """The attempt names the query ids, the snapshot key and both versions before anything is sent."""
-    claim, snapshot_key = held(), uuid4()
-
-    with transaction() as connection:
-        ours = runs.record(
-            connection, claim, strategy="s", query_ids=["a", "b"], snapshot_key=snapshot_key, versions=(3, 4)
-        )
-
-    [attempt] = attempts(claim.run_id)
-    told = ("strategy", "query_ids", "snapshot_key", "data_version", "people_version")
-    assert ours
-    assert ("s", ["a", "b"], snapshot_key, 3, 4) == tuple(attempt[name] for name in told)
-
-
-def test_a_renewal_extends_the_lease():
-    """A renewal counts the lease from its own moment."""
-    claim = held()
-
-    with transaction() as connection:
-        renewed = runs.renew(connection, claim, seconds=60, now=NOON + MINUTE)
-
-    assert renewed
-    assert NOON + 2 * MINUTE == run_row(claim.run_id)["lease_expires_at"]

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker import due, errors
-from worker.due import Due
 
 CRONS = st.sampled_from(
     [
@@ -364,38 +363,3 @@ def test_offsets_spread_evenly() -> None:
 
     assert len(minutes) == 60
     assert all(110 < count < 230 for count in minutes.values())
-
-
-def test_an_audience_inside_its_window_is_due_for_the_slot_behind() -> None:
-    """At 06:10 an audience with an offset of half an hour still waits for 06:00."""
-    expected = Due(at("2025-01-01T06:00Z"), at("2025-01-01T06:30Z"))
-
-    assert expected == due.next_due("0 6 * * *", "UTC", timedelta(minutes=30), at("2025-01-01T06:10Z"))
-
-
-def test_an_audience_that_is_due_now_is_next_due_tomorrow() -> None:
-    """Due means strictly ahead."""
-    expected = Due(at("2025-01-02T06:00Z"), at("2025-01-02T06:30Z"))
-
-    assert expected == due.next_due("0 6 * * *", "UTC", timedelta(minutes=30), at("2025-01-01T06:30Z"))
-
-
-def test_slots_that_lie_closer_than_the_window_come_in_turn() -> None:
-    """Every five minutes with an offset of 42: due every five minutes, two minutes past."""
-    expected = Due(at("2025-01-01T05:20Z"), at("2025-01-01T06:02Z"))
-
-    assert expected == due.next_due("*/5 * * * *", "UTC", timedelta(minutes=42), at("2025-01-01T06:00Z"))
-
-
-@UNTIMED
-@given(cron=CRONS, zone=ZONES, now=MOMENTS, window=WINDOWS, audience_id=st.uuids())
-def test_slots_listed_once_serve_every_audience(
-    cron: str, zone: str, now: datetime, window: int, audience_id: UUID
-) -> None:
-    """Picked from the list or asked alone: the same slot, due strictly ahead, by the audience's offset."""
-    offset = due.offset(audience_id, window)
-    picked = due.pick_due(due.slots_ahead(cron, zone, window, now), offset, now)
-
-    assert picked == due.next_due(cron, zone, offset, now)
-    assert picked.due_at > now
-    assert picked.due_at - picked.slot == offset

@@ -58,4 +58,4 @@ ENGINE = $merge_tree
 PARTITION BY written_on
 ORDER BY (snapshot_key, rank)
 TTL written_on + toIntervalDay($retention_days)
-SETTINGS ttl_only_drop_parts = 1;
+SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
