@@ -42,7 +42,7 @@ class Stores:
     folder: Path
 
     def settings(self) -> settings.Settings:
-        """This process's settings, as they are read now."""
+        """The settings of this process, as they are read now."""
         return settings.current()
 
 

@@ -26,6 +26,7 @@ def engine() -> Engine:
         max_overflow=2,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # a logged failure must not carry what was bound
         connect_args={
             "connect_timeout": 5,
             "keepalives": 1,

@@ -94,6 +94,7 @@ def offset(audience_id: UUID, window_minutes: int) -> timedelta:
     return timedelta(seconds=int.from_bytes(digest[:8]) * window_minutes * 60 >> 64)
 
 
+@lru_cache(maxsize=1024)
 def place(zone: str) -> ZoneInfo:
     """
     Look up a zone in the ``tzdata`` package.

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     lane_bells: int = Field(4, ge=1, description="Bells kept waiting per lane: the drains worth starting at once.")
     lane_max_statements: int = Field(4, ge=1, description="ClickHouse statements a lane may have running, everywhere.")
     organization_max_statements: int = Field(
-        2, ge=1, description="An organization's share of a lane while others wait, in statements."
+        2, ge=1, description="An organization's share of a lane while one below its own waits, in statements."
     )
     ring_seconds: float = Field(5, gt=0, description="Period of control.ring, in seconds.")
     queue_seconds: float = Field(15, gt=0, description="Period of control.queue_daily_runs, in seconds.")

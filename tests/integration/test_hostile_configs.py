@@ -1,11 +1,11 @@
 """What a hostile customer writes comes back as data or as a refusal, never as SQL; the largest config runs."""
 
 from datetime import date
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from worker import audience, clickhouse, ddl, person, plan, snapshots
+from worker import audience, plan, snapshots
 from worker.errors import InvalidConfig
 from worker.filters import CATALOG, Kind
 
@@ -177,54 +177,3 @@ def test_text_that_is_no_utf8_does_not_fail_a_run(holders, clickhouse):
     clickhouse.command("ALTER TABLE people UPDATE job_title = unhex('FF20434649') WHERE 1 SETTINGS mutations_sync = 1")
 
     assert ran({"topicIds": [1], "filters": {"jobTitle.include": {"values": ["cfi"]}}}) == (1, 1)
-
-
-def test_both_tables_hold_the_public_person_fields(stores):
-    """The columns that the migrations made are those of the one list, types and order included."""
-    fields = [(field.column, field.type) for field in person.FIELDS]
-    for table in ("people", "audience_results"):
-        answer = clickhouse.query(
-            "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
-            " ORDER BY position",
-            {"table": table},
-        )
-
-        assert fields == [tuple(row) for row in answer.rows][-len(fields) :]
-
-
-def test_statements_may_be_applied_again(stores):
-    """A second migration changes nothing but the retention that was asked for."""
-    for _, sql in ddl.statements(None, replicated=False, retention_days=45):
-        clickhouse.command(sql)
-
-    (row,) = clickhouse.query(
-        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'audience_results'"
-    ).rows
-    assert "toIntervalDay(45)" in row[0]
-
-
-def test_a_limited_run_stores_the_first_ranks_only(clickhouse):
-    """A row limit cuts what is stored at that rank, while the counts stay whole."""
-    clickhouse.command(
-        "INSERT INTO people (hem_hash, hashed_email) SELECT cityHash64(email), email"
-        " FROM (SELECT lower(hex(SHA256(toString(number)))) AS email FROM numbers(20))"
-    )
-    clickhouse.command(
-        "INSERT INTO intent_signals SELECT {day:Date}, 1, hem_hash, 80 FROM people", parameters={"day": DAY}
-    )
-    key = UUID(int=7)
-    found = plan.build(
-        audience.parse({"topicIds": [1]}),
-        DAY,
-        queries=plan.load(),
-        snapshot_key=key,
-        written_on=DAY,
-        max_execution_seconds=60,
-        max_memory_bytes=1_000_000_000,
-        row_limit=5,
-    )
-
-    snapshots.write(found, f"{key}-write")
-
-    assert snapshots.count(found, f"{key}-count") == snapshots.Counted(20, 20)
-    snapshots.verify(found, 5, f"{key}-verify")

@@ -182,3 +182,16 @@ def test_any_config_over_any_data_comes_out_as_the_oracle_says(store, case, sign
         assert (candidates, len(rows)) == counted
         assert ((len(rows), 1, len(rows), len(rows)) if rows else (0, 0, 0, 0)) == verified
         assert rows == written
+
+
+def test_a_limited_run_stores_the_first_ranks_only(store):
+    """A row limit cuts what is stored at that rank, while the counts stay whole."""
+    people = [{"hashed_email": email, **dict.fromkeys(COLUMNS)} for email in EMAILS]
+    signals = [(DAY, 1, email, 70 + number % 3) for number, email in enumerate(EMAILS)]
+    store(people, signals)
+    topics = pl.DataFrame(TOPICS, schema=list(TOPIC_COLUMNS), orient="row")
+    candidates, rows = oracle.run({"topicIds": [1]}, DAY, *frames(people, signals), topics)
+
+    counted, verified, written = materialized({"topicIds": [1]}, row_limit=5)
+
+    assert ((candidates, len(rows)), (5, 1, 5, 5), rows[:5]) == (counted, verified, written)
