@@ -168,11 +168,11 @@ def _publish(claim: runs.Claim, published: runs.Published) -> None:
 
 def _announce(connection: Connection, claim: runs.Claim) -> None:
     """Move the audience forward, and queue its file and its mails."""
-    ids = {"organization_id": claim.organization_id, "run_id": claim.run_id}
-    audiences.refreshed(connection, claim.run_id)
-    exports.queue(connection, audience_id=claim.audience_id, **ids)
+    organization_id, run_id = claim.organization_id, claim.run_id
+    audiences.refreshed(connection, run_id)
+    exports.queue(connection, organization_id=organization_id, audience_id=claim.audience_id, run_id=run_id)
     recipients = audiences.recipients(connection, claim.audience_id, claim.run_type)
-    emails.queue(connection, recipients=recipients, **ids)
+    emails.queue(connection, organization_id=organization_id, run_id=run_id, recipients=recipients)
 
 
 def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, settings: Settings) -> str:

@@ -53,9 +53,7 @@ def audience_id(stores):
 
 def _claim():
     with transaction() as connection:
-        (claim,) = runs.claim(
-            connection, "manual", "test@here", lease_seconds=60, lane_max=4, organization_max=4
-        )
+        (claim,) = runs.claim(connection, "manual", "test@here", lease_seconds=60, lane_max=4, organization_max=4)
     return claim
 
 

@@ -1,17 +1,8 @@
 """A run's life, and the only writer of its status."""
 
 from worker.runs.claim import Claim, claim, record, renew
-from worker.runs.finish import (
-    RESCUER,
-    Abandoned,
-    Published,
-    cancel,
-    cancel_queued,
-    complete,
-    completed,
-    release,
-    take_over,
-)
+from worker.runs.finish import Published, cancel, cancel_queued, complete, completed, release
+from worker.runs.overdue import RESCUER, Abandoned, take_over
 from worker.runs.queue import Queued, answered, queue, queue_daily
 from worker.runs.read import attempts, due, get, in_flight, latest, progress
 from worker.runs.setback import set_back

@@ -10,16 +10,14 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Text, Uuid, any_, func, literal, select, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Text, any_, literal, select, update
 
 from worker.database import moment
 from worker.errors import AttemptError, ClaimLost, NotAllowed, NotFound
 from worker.models import run_attempts, runs
 from worker.runs.claim import Claim
+from worker.runs.overdue import Abandoned
 from worker.runs.status import QUEUED, RUNNING
-
-# The name that rescuers claim under.
-RESCUER = "rescue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +36,6 @@ class Published:
     results_expire_at: datetime
     csv_defused: bool
     account: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Abandoned:
-    """A running run whose lease is over, as the rescuer that took it sees it."""
-
-    run_id: UUID
-    fence: int
-    attempts: int
-    failures: int
-    first_claimed_at: datetime
-    query_ids: Sequence[str]
-    worker: str
-    overdue_seconds: float
 
 
 def complete(connection: Connection, held: Claim, published: Published, *, now: datetime | None = None) -> None:
@@ -146,61 +130,6 @@ def release(connection: Connection, held: Claim, *, now: datetime | None = None)
     _end_attempt(connection, held, {"outcome": "released"}, now)
 
 
-def take_over(connection: Connection, *, limit: int, seconds: float, now: datetime | None = None) -> list[Abandoned]:
-    """
-    Raise the fence of running runs whose lease is over, and hold them for the rescuer.
-
-    :param limit: most runs taken in one pass
-    :param seconds: how long the rescuer holds them
-    """
-    expired = (
-        select(
-            runs.c.id,
-            runs.c.fence,
-            runs.c.claimed_by,
-            func.extract("epoch", moment(now) - runs.c.lease_expires_at).label("overdue"),
-        )
-        .where(runs.c.status == RUNNING, runs.c.lease_expires_at < moment(now))
-        .order_by(runs.c.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
-    taken = connection.execute(
-        update(runs)
-        .where(runs.c.id == expired.c.id, runs.c.fence == expired.c.fence, runs.c.status == RUNNING)
-        .values(
-            fence=runs.c.fence + 1,
-            claimed_by=RESCUER,
-            lease_expires_at=moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
-            updated_at=moment(now),
-        )
-        .returning(
-            runs.c.id,
-            runs.c.fence,
-            runs.c.attempts,
-            runs.c.failures,
-            runs.c.first_claimed_at,
-            expired.c.claimed_by,
-            expired.c.overdue,
-        )
-    ).all()
-    ids = _query_ids(connection, [row.id for row in taken])
-    return [
-        Abandoned(
-            row.id,
-            row.fence,
-            row.attempts,
-            row.failures,
-            row.first_claimed_at,
-            ids.get(row.id, ()),
-            row[5],
-            float(row[6]),
-        )
-        for row in taken
-    ]
-
-
 def cancel(connection: Connection, organization_id: UUID, run_id: UUID, *, now: datetime | None = None) -> None:
     """
     Cancel a queued run.
@@ -290,16 +219,3 @@ def _end_attempt(connection: Connection, held: Claim | Abandoned, values: dict[s
 def _told(error: AttemptError, outcome: str, *, charged: bool) -> dict[str, Any]:
     """Say how an attempt went wrong."""
     return {"outcome": outcome, "charged": charged, "error_code": error.code, "error_message": error.sentence}
-
-
-def _query_ids(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """Collect the query ids of the attempts that never ended."""
-    rows = connection.execute(
-        select(run_attempts.c.run_id, run_attempts.c.query_ids).where(
-            run_attempts.c.run_id == any_(literal(list(run_ids), ARRAY(Uuid))), run_attempts.c.outcome.is_(None)
-        )
-    )
-    found: dict[UUID, list[str]] = {}
-    for run_id, ids in rows:
-        found.setdefault(run_id, []).extend(ids)
-    return found

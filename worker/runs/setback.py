@@ -8,7 +8,8 @@ from sqlalchemy import Connection, func, select
 from worker import backoff
 from worker.errors import AttemptError
 from worker.runs.claim import Claim
-from worker.runs.finish import Abandoned, fail, retry
+from worker.runs.finish import fail, retry
+from worker.runs.overdue import Abandoned
 
 
 def set_back(
