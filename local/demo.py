@@ -61,10 +61,12 @@ def run(options: Options) -> int:
     shown = show.chosen()
     started = time.monotonic()
     try:
+        folder = _claimed(options.folder)
         with ExitStack() as running:
             running.callback(shown.say, "Everything that was started has been stopped.")
-            done = _played(options, shown, running, started)
+            done = _played(options, folder, shown, running, started)
             if options.keep:
+                shown.say(f"Look around: . {folder / 'environment'}; {sys.argv[0]} runs list")
                 shown.say("Everything stays up until Ctrl-C.")
                 signal.pause()
     except (StartFailed, NotSaved, DemoFailed) as failure:
@@ -73,9 +75,8 @@ def run(options: Options) -> int:
     return 0 if done else 1
 
 
-def _played(options: Options, shown: show.Shown, running: ExitStack, started: float) -> bool:
+def _played(options: Options, folder: Path, shown: show.Shown, running: ExitStack, started: float) -> bool:
     """Go through the demo from the servers to the summary, and return whether every audience is done."""
-    folder = _claimed(options.folder)
     servers = Servers(folder)
     with shown.step("Starting PostgreSQL, Redis, ClickHouse and a mailbox"):
         running.enter_context(servers)
@@ -180,12 +181,11 @@ def _summarize(
         f" {sum(line.candidates for line in completed):,} candidates, {sum(line.results for line in completed):,} results."
     )
     shown.say(
-        f"{delivered} mails delivered. {seconds:.1f} s from the start of the workers to the last mail,"
-        f" {sum(line.seconds or 0 for line in completed):.1f} s of them in runs; {whole:.1f} s in all."
+        f"{delivered} mails delivered. {seconds:.1f} s from the start of the workers to the last mail"
+        f" (the runs, two at a time, took {sum(line.seconds or 0 for line in completed):.1f} s); {whole:.1f} s in all."
     )
     shown.say(f"CSVs:   {folder / 'exports'}\nMails:  {folder / 'mail' / 'mailbox' / 'new'}\nLogs:   {folder / 'logs'}")
     shown.say(f"Flower: {_flower(int(environment['PORT']))}")
-    shown.say(f"A shell of your own: . {folder / 'environment'}; audience-worker runs list")
 
 
 def _flower(port: int) -> str:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -16,6 +16,10 @@ from rich.text import Text
 
 from local.board import Line
 
+NUMBERS: Final = ("candidates", "results", "seconds", "CSV rows", "mails")
+HEADINGS: Final = ("organization", "audience", "zone", "run", *NUMBERS)
+# What a narrow terminal does without, in this order.
+SPARE: Final = ("zone", "seconds", "organization")
 STATES: Final = ("completed", "running", "queued", "waiting", "failed", "cancelled")
 COLOURS: Final = {"running": "cyan", "failed": "red", "completed": "green", "cancelled": "red", "waiting": "dim"}
 
@@ -125,7 +129,7 @@ class Terminal:
             last: list[Group] = []
 
             def update(lines: Sequence[Line], seconds: float) -> None:
-                last[:] = [table(lines, seconds)]
+                last[:] = [table(lines, seconds, self.console.width)]
                 live.update(last[0], refresh=True)
 
             try:
@@ -136,16 +140,29 @@ class Terminal:
         self.console.print(*last)
 
 
-def table(lines: Sequence[Line], seconds: float) -> Group:
-    """Draw every audience as it stands."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("organization", "audience", "zone", "run"):
-        drawn.add_column(heading, no_wrap=True)
-    for heading in ("candidates", "results", "seconds", "CSV rows", "mails"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    for line in lines:
-        drawn.add_row(*(Text(cell) for cell in _cells(line)[:3]), _state(line), *_cells(line)[4:])
+def table(lines: Sequence[Line], seconds: float, width: int) -> Group:
+    """
+    Draw every audience as it stands.
+
+    :param width: columns of the terminal
+    """
+    rows = [dict(zip(HEADINGS, _cells(line), strict=True)) for line in lines]
+    headings = _fitting(rows, width)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        drawn.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
+    for line, row in zip(lines, rows, strict=True):
+        drawn.add_row(*(_state(line) if heading == "run" else Text(row[heading]) for heading in headings))
     return Group(_heading(lines, seconds), drawn)
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Leave out what does not fit."""
+    headings = list(HEADINGS)
+    for spare in SPARE:
+        if sum(2 + max(len(heading), *(len(row[heading]) for row in rows)) for heading in headings) > width:
+            headings.remove(spare)
+    return headings
 
 
 def _cells(line: Line) -> tuple[str, ...]:

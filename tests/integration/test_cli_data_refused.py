@@ -156,7 +156,7 @@ LINE = f"2026-05-04,1,{'a' * 64},50\n".encode()
         ("signals.csv", HEADER + LINE + b"2026-05-04,1\n", "row 2 cannot be read as CSV."),
         ("signals.csv", HEADER + LINE * 2 + b'2026-05-04,"1\n', "row 3 cannot be read as CSV."),
         ("signals.csv.gz", HEADER + LINE, "is not a whole gzip file."),
-        ("signals.csv.gz", gzip.compress(HEADER + LINE)[:-9], "is not a whole gzip file."),
+        ("signals.csv.gz", gzip.compress(HEADER + LINE, mtime=0)[:-9], "is not a whole gzip file."),
     ],
 )
 def test_a_file_that_is_not_what_it_is_called_is_refused(tmp_path, name, content, sentence):

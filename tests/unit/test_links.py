@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +10,7 @@ from worker.links import Link, Purpose, sign, verify
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 KEYS = ("n" * 32, "o" * 32)
-LINK = Link(uuid4(), uuid4(), NOW + timedelta(days=7))
+LINK = Link(UUID(int=7), UUID(int=8), NOW + timedelta(days=7))
 TOKEN = sign(Purpose.DOWNLOAD, LINK, KEYS)
 
 

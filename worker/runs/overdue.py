@@ -53,7 +53,12 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
     ).all()
     ids = _query_ids(connection, [row.id for row in taken])
     return [
-        Abandoned(*row[:5], query_ids=ids.get(row.id, ()), worker=row[5], overdue_seconds=float(row[6]))
+        Abandoned(
+            *(row.id, row.fence, row.attempts, row.failures, row.first_claimed_at),
+            query_ids=ids.get(row.id, ()),
+            worker=row[5],
+            overdue_seconds=float(row.overdue),
+        )
         for row in taken
     ]
 
