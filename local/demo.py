@@ -19,7 +19,7 @@ from typing import Final
 from uuid import UUID
 
 from local import board, sample, show
-from local.environment import fresh_database, tuned, write
+from local.environment import fresh_database, tuned, whole, write
 from local.guarded import StartFailed
 from local.process import HOST, free_port, taken
 from local.programs import Programs
@@ -115,7 +115,9 @@ def _begin_anew(folder: Path, servers: Servers, environment: Mapping[str, str]) 
         mail.unlink()
     fresh_database(servers.postgres)
     write(folder / "environment", environment)
-    os.environ.update(environment)
+    settings = whole(environment)
+    os.environ.clear()
+    os.environ.update(settings)
 
 
 def _with_data(sizes: sample.Sizes, shown: show.Shown) -> date:

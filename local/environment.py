@@ -1,6 +1,8 @@
 """The settings of programs that run on local servers, kept in a file that a shell can read."""
 
+import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,7 @@ from sqlalchemy.engine import make_url
 from local.postgres import Postgres
 from local.process import HOST
 from local.servers import Servers
+from worker.settings import Settings
 
 DATABASE: Final = "demo"
 
@@ -39,6 +42,19 @@ def tuned(servers: Servers, *, flower_port: int) -> dict[str, str]:
     """What the demo's programs need: these servers, a database of their own, and Flower's port."""
     database = make_url(servers.postgres.url).set(database=DATABASE).render_as_string(hide_password=False)
     return {**servers.environment(), **TUNED, "DATABASE_URL": database, "PORT": str(flower_port)}
+
+
+def whole(settings: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return an environment with these settings and no others, and this virtual environment's commands first.
+
+    What the environment of this process says of servers does not leak into it; the rest of that does.
+    """
+    ours = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    # Not resolved: the interpreter of a virtual environment is a link to another one's.
+    commands = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return kept | {"PATH": commands, "PYTHONUNBUFFERED": "1"} | dict(settings)
 
 
 def fresh_database(postgres: Postgres) -> None:

@@ -7,16 +7,14 @@ The project's programs as real processes, each a line of the Procfile.
         programs.start(["worker"])
 """
 
-import os
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
 from honcho.environ import parse_procfile
 
+from local.environment import whole
 from local.guarded import ROOT, Guarded, StartFailed
-from worker.settings import Settings
 
 PROCFILE = ROOT / "Procfile"
 
@@ -77,7 +75,7 @@ class Programs:
         if not procfile.exists():
             raise StartFailed(f"There is no {procfile}: the programs are started from a clone of the project.")
         lines = parse_procfile(procfile.read_text()).processes
-        self.environment = _environment(environment)
+        self.environment = whole(environment)
         self.all = {name: Program(name, line, folder, self.environment) for name, line in lines.items()}
 
     def __enter__(self) -> Self:
@@ -119,12 +117,3 @@ class Programs:
     def log(self, name: str) -> Path:
         """The file that holds what a program printed."""
         return self.all[name].log
-
-
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program: this virtual environment's commands first, no settings but the given ones."""
-    ours = {name.upper() for name in Settings.model_fields}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
-    # Not resolved: the interpreter of a virtual environment is a link to another one's.
-    commands = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return kept | {"PATH": commands, "PYTHONUNBUFFERED": "1"} | dict(settings)

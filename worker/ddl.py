@@ -6,7 +6,7 @@ from typing import Final
 
 MERGE_TREE: Final = "MergeTree"
 REPLICATED_MERGE_TREE: Final = (
-    "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"  # the server's own macros
+    "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')"  # the server's own macros
 )
 
 

@@ -99,13 +99,7 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     conditions, values = _conditions(config.filters)
     fragments = {"person_columns": ", ".join(person.COLUMNS), "filters": conditions}
     fragments["who"] = queries.who.substitute(fragments).rstrip()
-    asked = values | {
-        "data_date": data_date,
-        "topic_ids": list(config.topic_ids),
-        "min_score": config.min_score,
-        "max_score": config.max_score,
-        "min_topic_overlap": config.min_topic_overlap,
-    }
+    asked = values | _asked(config, data_date)
     key = {"snapshot_key": str(snapshot_key), "written_on": written_on}
     limit = {"row_limit": EVERYBODY if row_limit is None else row_limit}
     settings = _settings(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter)
@@ -115,6 +109,17 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
         write=Statement(queries.write.substitute(fragments), asked | key | limit, settings),
         verify=Statement(queries.verify.substitute(fragments), key, settings),
     )
+
+
+def _asked(config: AudienceConfig, data_date: date) -> dict[str, Any]:
+    """Return what makes a person a candidate."""
+    return {
+        "data_date": data_date,
+        "topic_ids": list(config.topic_ids),
+        "min_score": config.min_score,
+        "max_score": config.max_score,
+        "min_topic_overlap": config.min_topic_overlap,
+    }
 
 
 def _settings(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From three files of one's own to a completed run, by the commands of the README."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_three_files_become_a_csv(stores, said, frames, tmp_path):
     candidates, expected = oracle.run(CONFIG, DAY, **frames)
     with transaction() as connection:
         run = connection.execute(select(models.runs).where(models.runs.c.id == UUID(run_id))).mappings().one()
-    rows = list(csv.DictReader(stored.open(encoding="utf-8", newline="")))
+    rows = list(csv.DictReader(io.StringIO(stored.read_bytes().decode())))
     assert (candidates, len(expected)) == (run["candidate_count"], run["result_count"])
     assert len(expected) > 100
     assert [(row["hashed_email"], str(row["score"]), str(row["topic_overlap"]), _topics(row)) for row in expected] == [

@@ -144,7 +144,7 @@ def test_statements_are_numbered_and_plain_on_one_server():
 def test_statements_reach_a_cluster_with_replicated_engines():
     """On a cluster every statement says so, and every engine is replicated under the server's own macros."""
     found = ddl.statements("my`cluster", replicated=True, retention_days=30)
-    path = "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"
+    path = "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')"
 
     assert all(r"ON CLUSTER `my\`cluster`" in sql for _, sql in found)
     assert all(f"ENGINE = {path}" in sql for _, sql in found if "CREATE TABLE" in sql)
