@@ -10,14 +10,16 @@ DEMO := $(VENV)/.demo-installed
 DEV := $(VENV)/.dev-installed
 
 # Debian packages behind `make check-tools`; .ci/run installs exactly these. Each is a command of the same name.
-TOOLS := docker-compose
+TOOLS := docker-compose chromium tmux
 
 ARGS ?=
+# Test processes side by side, each with servers of its own.
+JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo up test check check-tools tools lock format
+.PHONY: help demo demo-proof up test check check-tools screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +33,7 @@ up: $(DEMO) ## start PostgreSQL, Redis, ClickHouse and a mailbox for development
 test: $(DEV) ## every test, with branch coverage of worker and scheduler; a choice of tests in ARGS="tests/unit -x"
 	@$(BIN)/coverage erase
 	@failed=0; \
-	$(BIN)/coverage run -m pytest $(ARGS) || failed=$$?; \
+	$(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || failed=$$?; \
 	$(BIN)/coverage combine --quiet; \
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0) || failed=$$?; \
 	exit $$failed
@@ -54,6 +56,12 @@ check-tools: $(DEV) ## the tests that need Debian packages; names the packages t
 
 tools:
 	@echo $(TOOLS)
+
+demo-proof: $(DEV) ## the demo at full size, every count checked against the oracle; takes minutes
+	DEMO_PEOPLE=1000000 DEMO_SIGNALS=6000000 DEMO_SECONDS=600 $(BIN)/pytest tests/acceptance/test_demo.py $(ARGS)
+
+screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
+	$(BIN)/python tests/tools/screenshots.py $(ARGS)
 
 format: $(DEV) ## put the code into its form
 	$(BIN)/ruff check --fix .

@@ -1,12 +1,14 @@
 """The story of a run over real stores: what it publishes, and what it does when something goes wrong."""
 
+from contextlib import contextmanager
 from datetime import date
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
-from worker import audience, audiences, clickhouse, drain, loads, manual, models, runs, settings
+from worker import audience, audiences, clickhouse, drain, loads, manual, models, plan, runs, settings, snapshots
 from worker.database import transaction
 from worker.materialize import materialize
 
@@ -158,16 +160,87 @@ def test_a_server_at_fault_closes_the_lane_and_spends_nothing(people, audience_i
     )
 
 
-def test_the_unforeseen_is_an_internal_error_and_names_no_cause(people, audience_id):
-    """Whatever breaks, the run says so in a plain sentence."""
+def test_a_wrong_deployment_is_named_as_such(people, audience_id):
+    """A missing column is nobody's audience's fault, and the sentence carries no host."""
     queued = manual.queue(audience_id)
     people.command("ALTER TABLE audience_results DROP COLUMN score")
 
     outcome = materialize(_claim())
 
     run = _run(queued.run_id)
-    assert ("retried", "CLICKHOUSE_MISCONFIGURED") == (outcome, run["error_code"])
+    assert ("retried", "CLICKHOUSE_MISCONFIGURED", 0) == (outcome, run["error_code"], run["attempts"])
     assert "127.0.0.1" not in run["error_message"]
+
+
+def test_the_unforeseen_is_an_internal_error_and_names_no_cause(people, audience_id, monkeypatch):
+    """Whatever breaks, the run says so in a plain sentence, and the attempt is charged."""
+    queued = manual.queue(audience_id)
+    monkeypatch.setattr(plan, "load", lambda: 1 / 0)
+
+    outcome = materialize(_claim())
+
+    run = _run(queued.run_id)
+    assert ("retried", "INTERNAL_ERROR", 1) == (outcome, run["error_code"], run["attempts"])
+    assert "zero" not in run["error_message"]
+
+
+def test_data_replaced_under_a_run_is_read_again(people, audience_id, monkeypatch):
+    """A version that moved between the first and the last look gives the attempt back."""
+    queued = manual.queue(audience_id)
+    verify = snapshots.verify
+
+    def reloaded(*arguments):
+        verify(*arguments)
+        loads.make_ready(DAY)
+
+    monkeypatch.setattr(snapshots, "verify", reloaded)
+
+    outcome = materialize(_claim())
+
+    run = _run(queued.run_id)
+    assert ("retried", "DATA_CHANGED", 0) == (outcome, run["error_code"], run["attempts"])
+
+
+def test_rows_that_were_not_counted_are_not_published(people, audience_id, monkeypatch):
+    """A snapshot with another number of rows than were counted ends the attempt."""
+    queued = manual.queue(audience_id)
+    count = snapshots.count
+    monkeypatch.setattr(
+        snapshots, "count", lambda *given: snapshots.Counted(count(*given).candidates, count(*given).results + 1)
+    )
+
+    outcome = materialize(_claim())
+
+    run = _run(queued.run_id)
+    assert ("retried", "SNAPSHOT_MISMATCH", 1) == (outcome, run["error_code"], run["attempts"])
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["arrived", "lost"])
+def test_a_commit_whose_answer_was_lost_is_looked_up(people, audience_id, monkeypatch, arrived):
+    """Completed under its own fence is success; anything else is an attempt that failed."""
+    queued = manual.queue(audience_id)
+    claim = _claim()
+    opened = []
+
+    @contextmanager
+    def unanswered():
+        """The second transaction, the one that publishes, gets no answer to its commit."""
+        opened.append(None)
+        with transaction() as connection:
+            yield connection
+            if len(opened) == 2 and not arrived:
+                raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+        if len(opened) == 2:
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr("worker.materialize.transaction", unanswered)
+
+    outcome = materialize(claim)
+
+    expected = ("completed", "completed") if arrived else ("retried", "queued")
+    assert expected == (outcome, _run(queued.run_id)["status"])
+    with transaction() as connection:
+        assert arrived == bool(connection.scalar(select(models.exports.c.id)))
 
 
 def test_a_claim_lost_on_the_way_publishes_nothing(people, audience_id):
@@ -212,3 +285,14 @@ def test_a_run_of_another_audience_is_not_found(stores):
     """An unknown id is refused by name."""
     with transaction() as connection, pytest.raises(Exception, match="There is no run"):
         runs.get(connection, uuid4())
+
+
+def test_a_claim_lost_before_the_first_query_sends_none(people, audience_id):
+    """What cannot be written down is not sent."""
+    manual.queue(audience_id)
+    claim = _claim()
+    with transaction() as connection:
+        connection.execute(text("UPDATE runs SET fence = fence + 1, claimed_by = 'rescue'"))
+
+    assert "lost" == materialize(claim)
+    assert 0 == people.command("SELECT count() FROM audience_results")
