@@ -181,6 +181,7 @@ def check_ticks() -> Verdict:
         "queue_daily_runs": current.queue_seconds,
         "watch_data": current.watch_seconds,
         "rescue": current.rescue_seconds,
+        "rescue_announcements": current.rescue_seconds,
     }
     with transaction() as connection:
         ages = ticked.ages(connection)

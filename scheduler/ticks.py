@@ -55,12 +55,23 @@ def rescue_lost() -> dict[str, Any]:
 
 
 def _tick(name: str, period_seconds: float, story: Callable[[], dict[str, int]]) -> dict[str, Any]:
-    """Call a story, unless somebody else has just done so."""
+    """Call a story, unless somebody else has just done so; a server at fault is a result, not a traceback."""
+    return tasks.sheltered(lambda: _passed(name, period_seconds, story))
+
+
+def _passed(name: str, period_seconds: float, story: Callable[[], dict[str, int]]) -> dict[str, Any]:
+    """Take the tick's turn; one that came to nothing is given back, so that its age shows the trouble."""
     with transaction() as connection:
+        before = ticked.last(connection, name)
         ours = ticked.take(connection, name, period_seconds=period_seconds)
     if not ours:
         return {"skipped": True}
-    counts = story()
+    try:
+        counts = story()
+    except Exception:
+        with transaction() as connection:
+            ticked.give_back(connection, name, before)
+        raise
     if any(count for name, count in counts.items() if name not in STANDING):
         logger.info("tick_passed", tick=name, **counts)
     return counts

@@ -112,5 +112,6 @@ def _set_up_logging(**_: object) -> None:
 
 @signals.worker_shutting_down.connect
 def _stop(**_: object) -> None:
-    """Tell the pool's processes, which do not see their parent's signals."""
-    _stopped_at.value = time.monotonic()
+    """Tell the pool's processes, which do not see their parent's signals; a second signal prolongs nothing."""
+    if not _stopped_at.value:
+        _stopped_at.value = time.monotonic()

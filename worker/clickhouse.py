@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver import httputil
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
 from worker import errors, log, settings
 
@@ -36,6 +36,8 @@ BY_CODE: Mapping[int, type[errors.AttemptError]] = {
     394: errors.QueryCancelled,
 }
 MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
+# How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
+SHORT = 10
 TOO_LARGE = ("Field value too long", "Too many form fields")
 
 
@@ -63,6 +65,7 @@ def query(
     *,
     options: Mapping[str, Any] | None = None,
     query_id: str | None = None,
+    seconds: int | None = None,
 ) -> Answer:
     """
     Run a statement that answers with rows.
@@ -70,10 +73,11 @@ def query(
     :param parameters: values for the statement's ``{name:Type}`` places
     :param options: ClickHouse settings of this statement
     :param query_id: stored by the caller before sending, so that somebody else can kill the query
+    :param seconds: how long to wait for the answer; QUERY_CLIENT_SECONDS where it may take its time
     :raises AttemptError: named by what went wrong
     """
     result = _named(
-        lambda client: client.query(sql, parameters=dict(parameters or {}), settings=_sent(options, query_id))
+        lambda client: client.query(sql, parameters=dict(parameters or {}), settings=_sent(options, query_id)), seconds
     )
     return Answer(tuple(result.column_names), result.result_rows, **_account(result.summary))
 
@@ -124,8 +128,10 @@ def kill(query_ids: Iterable[str], *, seconds: float = 20, every: float = 2) -> 
     ids = list(query_ids)
     until = time.monotonic() + seconds
     while True:
-        query("KILL QUERY WHERE query_id IN {ids:Array(String)} ASYNC FORMAT Null", {"ids": ids})
-        left = query("SELECT count() FROM system.processes WHERE query_id IN {ids:Array(String)}", {"ids": ids})
+        query("KILL QUERY WHERE query_id IN {ids:Array(String)} ASYNC FORMAT Null", {"ids": ids}, seconds=SHORT)
+        left = query(
+            "SELECT count() FROM system.processes WHERE query_id IN {ids:Array(String)}", {"ids": ids}, seconds=SHORT
+        )
         if not left.rows[0][0]:
             return True
         if time.monotonic() + every > until:
@@ -139,7 +145,7 @@ def ping() -> None:
 
     :raises AttemptError: when it does not answer as it should
     """
-    query("SELECT 1")
+    query("SELECT 1", seconds=SHORT)
 
 
 def forget() -> None:
@@ -148,8 +154,8 @@ def forget() -> None:
 
 
 @cache
-def _client() -> Client:
-    """Return this process's client; connecting asks the server for its time zone and settings."""
+def _client(seconds: int | None = None) -> Client:
+    """Return this process's client of this patience; connecting asks the server for its time zone and settings."""
     current = settings.current()
     url = urlsplit(current.clickhouse_url.get_secret_value())
     return clickhouse_connect.get_client(
@@ -160,7 +166,7 @@ def _client() -> Client:
         password=unquote(url.password or ""),
         database=url.path.strip("/") or "default",
         connect_timeout=5,
-        send_receive_timeout=current.query_client_seconds,
+        send_receive_timeout=seconds or current.query_client_seconds,
         query_retries=0,
         autogenerate_session_id=False,
         client_name="audience-worker",
@@ -169,10 +175,10 @@ def _client() -> Client:
     )
 
 
-def _named(send: Callable[[Client], Result]) -> Result:
+def _named(send: Callable[[Client], Result], seconds: int | None = None) -> Result:
     """Send through the client and translate what goes wrong."""
     try:
-        return send(_client())
+        return send(_client(seconds))
     except ClickHouseError as error:
         named = _name(error)
         logger.warning("clickhouse_refused", code=named.code, clickhouse_code=getattr(error, "code", None))
@@ -187,6 +193,8 @@ def _name(error: ClickHouseError) -> errors.AttemptError:
         return errors.ConfigRefused()
     if code == 241 and ("(total)" in text or "(for user)" in text):  # noqa: PLR2004 - MEMORY_LIMIT_EXCEEDED
         return errors.ClickHouseOverloaded()
+    if code is None and isinstance(error, (ProgrammingError, DataError)):
+        return errors.InternalError()
     if code is None:
         known = any(status in text for status in MISCONFIGURED_STATUS)
         return errors.ClickHouseMisconfigured() if known else errors.ClickHouseUnavailable()

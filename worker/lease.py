@@ -5,6 +5,7 @@ It knows nothing of runs: it is handed what renews and what to do when the claim
 monotonic clock, so a wall clock that jumps neither loses nor prolongs a lease.
 """
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +90,9 @@ def kept(
     """
     held, stop = Held(seconds - margin), threading.Event()
     heartbeat = _Heartbeat(held, stop, renew, seconds, leaving, on_end)
-    thread = threading.Thread(target=heartbeat.run, name="heartbeat", daemon=True)
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(heartbeat.run,), name="heartbeat", daemon=True
+    )
     thread.start()
     try:
         yield held

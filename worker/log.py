@@ -15,7 +15,11 @@ from structlog.typing import EventDict, Processor
 # Foreign loggers that repeat what our own lines say.
 QUIET = ("celery.app.trace", "celery.worker.strategy", "clickhouse_connect", "httpx", "urllib3", "kombu", "amqp")
 
-ADDRESS = re.compile(r"\b[a-z][a-z0-9+.]*://[^\s'\",)]+|host='[^']*', port=\d+", re.IGNORECASE)
+ADDRESS = re.compile(
+    r"""\b[a-z][a-z0-9+.]*://[^\s'\",)]+"""
+    r"""|host='[^']*', port=\d+|host '[^']*'|server at "[^"]*"(, port \d+)?|connecting to [^\s]+:\d+""",
+    re.IGNORECASE,
+)
 
 
 def configure(fmt: str, level: str) -> None:
@@ -44,7 +48,7 @@ def configure(fmt: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), _without_addresses],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(fmt)],
         )
     )
@@ -62,7 +66,9 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 
 def _without_addresses(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Strike hosts and URLs from what libraries say: they may carry passwords, and they are nobody's business."""
-    event["event"] = ADDRESS.sub("<address>", str(event["event"]))
+    for said in ("event", "exception"):
+        if said in event:
+            event[said] = ADDRESS.sub("<address>", str(event[said]))
     return event
 
 
@@ -70,4 +76,4 @@ def _last(fmt: str) -> list[Processor]:
     """Return what turns an event into text."""
     if fmt == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, _without_addresses, structlog.processors.JSONRenderer()]

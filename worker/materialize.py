@@ -44,9 +44,14 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
         except errors.WorkerLeaving:
             return _release(claim)
         except errors.AttemptError as error:
-            return _release(claim) if held.leaving else _set_back(claim, held, error, settings)
+            if held.leaving:
+                return _release(claim)
+            if isinstance(error, errors.ClickHouseUnavailable):
+                _stop_queries(query_ids)
+            return _set_back(claim, held, error, settings)
         except Exception:
             logger.exception("run_broke")
+            _stop_queries(query_ids)
             return _set_back(claim, held, errors.InternalError(), settings)
 
 
@@ -61,9 +66,7 @@ def _execute(claim: runs.Claim, held: lease.Held, settings: Settings, query_ids:
     held.check()
     written = snapshots.write(planned, query_ids[1])
     held.check()
-    snapshots.verify(planned, counted.results, query_ids[2])
-    if loads.versions(claim.data_date) != versions:
-        raise errors.DataChanged
+    _verify(planned, counted.results, query_ids[2], claim, versions)
     held.check()
 
     kept_until = datetime.combine(written_on, time(), UTC) + timedelta(days=settings.snapshot_retention_days)
@@ -122,7 +125,7 @@ def _plan(claim: runs.Claim, settings: Settings, snapshot_key: UUID, written_on:
         queries=plan.load(),
         snapshot_key=snapshot_key,
         written_on=written_on,
-        lighter=claim.failures > 0,
+        lighter=claim.error_code == errors.QueryMemoryLimit.code,
         max_execution_seconds=settings.query_seconds,
         max_memory_bytes=settings.query_memory_bytes,
         max_threads=settings.query_threads,
@@ -144,6 +147,19 @@ def _record(
         )
     if not ours:
         raise errors.ClaimLost
+
+
+def _verify(planned: plan.Plan, rows: int, query_id: str, claim: runs.Claim, versions: loads.Versions) -> None:
+    """Look at the rows and at the data's versions again; data that moved explains rows that do not match."""
+    mismatch = None
+    try:
+        snapshots.verify(planned, rows, query_id)
+    except errors.SnapshotMismatch as error:
+        mismatch = error
+    if loads.versions(claim.data_date) != versions:
+        raise errors.DataChanged
+    if mismatch:
+        raise mismatch
 
 
 def _account(written: Answer) -> dict[str, int]:
@@ -175,6 +191,14 @@ def _announce(connection: Connection, claim: runs.Claim) -> None:
     emails.queue(connection, organization_id=organization_id, run_id=run_id, recipients=recipients)
 
 
+def _stop_queries(query_ids: Sequence[str]) -> None:
+    """Stop what may go on although its answer never came; the next attempt must not run beside it."""
+    try:
+        clickhouse.kill(query_ids, seconds=2, every=0.5)
+    except errors.AttemptError as error:
+        logger.warning("queries_not_killed", code=error.code)
+
+
 def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, settings: Settings) -> str:
     """Give the run back to the queue, or up."""
     if held.lost:
@@ -190,7 +214,10 @@ def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, s
 
 def _release(claim: runs.Claim) -> str:
     """Hand the run back untouched; its query was killed on the way out."""
-    with transaction() as connection:
-        runs.release(connection, claim)
+    try:
+        with transaction() as connection:
+            runs.release(connection, claim)
+    except errors.ClaimLost:
+        return "lost"
     logger.info("run_released")
     return "released"

@@ -186,6 +186,8 @@ runs = Table(
     Index("runs_leased", "lease_expires_at", postgresql_where=text("status = 'running'")),
     Index("runs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("runs_of_audience", "audience_id", "created_at"),
+    Index("runs_newest", "created_at"),
+    Index("runs_retried", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
     postgresql_with={"fillfactor": "80"},
 )
 

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         """Refuse an address of another kind of server before anything connects to it."""
         kinds = {
             "DATABASE_URL": (self.database_url.get_secret_value(), ("postgresql+psycopg://",)),
-            "REDIS_URL": (self.redis_url.get_secret_value(), ("redis://", "rediss://", "unix://")),
+            "REDIS_URL": (self.redis_url.get_secret_value(), ("redis://", "rediss://")),
             "CLICKHOUSE_URL": (self.clickhouse_url.get_secret_value(), ("http://", "https://")),
             "STORAGE_URL": (self.storage_url, ("file:///", "s3://")),
             "MAIL_URL": (self.mail_url.get_secret_value(), ("smtp://", "file:///")),

@@ -1,12 +1,18 @@
 """The doors: each task calls one story and rings the next bell after its commits."""
 
+import signal
+from collections.abc import Callable
 from typing import Any
 
 from celery import signals
+from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from worker import announce, clickhouse, database, drain, runs, settings, storage, ticked
+from worker import announce, clickhouse, database, drain, log, runs, settings, storage, ticked
 from worker.app import app, leaving, ring, stopping, worker_name
+from worker.errors import AttemptError
+
+logger = log.get(__name__)
 
 # A drain that finds the ring tick this late rings itself: the scheduler may be down.
 RING_LATE_SECONDS = 30
@@ -15,20 +21,41 @@ RING_LATE_SECONDS = 30
 @app.task(name="runs.drain")
 def drain_runs(lane: str) -> dict[str, Any]:
     """Work on a lane's due runs until none is left or the bell's time is over."""
-    done = drain.drain(lane, worker_name(), stopping=stopping, leaving=leaving)
-    _ring_on(lane, done)
-    if done.get("completed"):
-        ring("announce", 1)
-    return done
+
+    def story() -> dict[str, Any]:
+        done = drain.drain(lane, worker_name(), stopping=stopping, leaving=leaving)
+        _ring_on(lane, done)
+        if done.get("completed"):
+            ring("announce", 1)
+        return done
+
+    return sheltered(story)
 
 
 @app.task(name="announce.drain")
 def drain_announcements() -> dict[str, Any]:
     """Write the exports and send the mails that are due."""
-    seconds = settings.current().drain_seconds
-    done: dict[str, Any] = announce.announce(worker_name(), seconds=seconds, stopping=stopping)
-    _ring_on("announce", done)
-    return done
+
+    def story() -> dict[str, Any]:
+        done: dict[str, Any] = announce.announce(
+            worker_name(), seconds=settings.current().drain_seconds, stopping=stopping
+        )
+        _ring_on("announce", done)
+        return done
+
+    return sheltered(story)
+
+
+def sheltered(story: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Call a story; a server at fault is a result of one word, not a traceback with its address in it."""
+    try:
+        return story()
+    except AttemptError as error:
+        broken = error.code
+    except SQLAlchemyError as error:
+        broken = type(error).__name__
+    logger.warning("server_at_fault", code=broken)
+    return {"broken": broken}
 
 
 def ring_due() -> dict[str, int]:
@@ -52,7 +79,8 @@ def _ring_on(queue: str, done: dict[str, Any]) -> None:
 
 @signals.worker_process_init.connect
 def _forget_inherited(**_: object) -> None:
-    """Let go of connections that belong to the parent process."""
+    """Let go of the parent's connections, and leave SIGTERM to it: a signal to the whole group must not cut a run short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     database.forget()
     clickhouse.forget()
     storage.forget()

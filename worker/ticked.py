@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.database import moment
@@ -28,6 +28,20 @@ def take(connection: Connection, name: str, *, period_seconds: float, now: datet
         .returning(ticks.c.name)
     )
     return taken is not None
+
+
+def last(connection: Connection, name: str) -> datetime | None:
+    """Return when a tick last passed."""
+    passed_at: datetime | None = connection.scalar(select(ticks.c.passed_at).where(ticks.c.name == name))
+    return passed_at
+
+
+def give_back(connection: Connection, name: str, passed_at: datetime | None) -> None:
+    """Note that a turn came to nothing: the last pass is the one before it."""
+    if passed_at is None:
+        connection.execute(delete(ticks).where(ticks.c.name == name))
+    else:
+        connection.execute(update(ticks).where(ticks.c.name == name).values(passed_at=passed_at))
 
 
 def ages(connection: Connection, *, now: datetime | None = None) -> dict[str, float]:

@@ -133,7 +133,8 @@ def test_a_killed_workers_run_is_done_by_another(programs, yesterday, clickhouse
     ]
 
 
-def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, stores, tmp_path):
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["process", "group"])
+def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, stores, tmp_path, kill):
     """SIGTERM with a run that cannot end in time: released uncharged, the worker gone within its grace."""
     clickhouse.command("RENAME TABLE people TO people_kept")
     clickhouse.command(
@@ -147,7 +148,7 @@ def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, st
         worker.start(["worker"])
         _awaited(lambda: [run for run in _runs() if run["status"] == "running"], "the claim")
 
-        os.kill(worker.pid("worker"), signal.SIGTERM)
+        kill(worker.pid("worker"), signal.SIGTERM)
         _awaited(lambda: not worker.running("worker"), "the end of the worker")
 
     (run,) = _runs()

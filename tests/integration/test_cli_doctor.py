@@ -17,7 +17,7 @@ from worker import clickhouse as door
 from worker import database, exports, loads, models, presence, settings, storage, ticked
 from worker.database import transaction
 
-TICKS = ("ring", "queue_daily_runs", "watch_data", "rescue")
+TICKS = ("ring", "queue_daily_runs", "watch_data", "rescue", "rescue_announcements")
 NOWHERE = {
     "DATABASE_URL": "postgresql+psycopg://someone:swordfish@127.0.0.1:1/audiences",
     "REDIS_URL": "redis://:swordfish@127.0.0.1:1/0",

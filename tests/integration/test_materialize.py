@@ -184,6 +184,27 @@ def test_the_unforeseen_is_an_internal_error_and_names_no_cause(people, audience
     assert "zero" not in run["error_message"]
 
 
+def test_only_a_memory_limit_makes_the_next_plan_lighter(people, audience_id, monkeypatch):
+    """The lighter plan is slower: it is no remedy for anything else."""
+    build, lighter = plan.build, []
+
+    def built(*given, **named):
+        lighter.append(named["lighter"])
+        return build(*given, **named)
+
+    monkeypatch.setattr(plan, "build", built)
+    for code in ("QUERY_TIMEOUT", "QUERY_MEMORY_LIMIT"):
+        manual.queue(audience_id)
+        with transaction() as connection:
+            named = {"code": code}
+            connection.execute(
+                text("UPDATE runs SET error_code = :code, error_message = '.' WHERE status = 'queued'"), named
+            )
+        assert "completed" == materialize(_claim())
+
+    assert [False, True] == lighter
+
+
 def test_data_replaced_under_a_run_is_read_again(people, audience_id, monkeypatch):
     """A version that moved between the first and the last look gives the attempt back."""
     queued = manual.queue(audience_id)

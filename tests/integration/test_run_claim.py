@@ -180,15 +180,14 @@ def test_a_ceiling_counts_its_own_lane_only():
 
 
 def test_a_small_organization_is_next_beside_a_big_one():
-    """With a hundred older runs of A due and one of B, the second place goes to B."""
+    """With a hundred older runs of A due and one of B, B has one of the first two places."""
     big, small = saved(), saved()
     many_queued(big, 100, due_at=NOON - MINUTE)
-    run_id = queued(small)
+    queued(small)
 
-    first, second = claimed(), claimed()
+    audiences = {claim.audience_id for claim in (*claimed(), *claimed())}
 
-    assert big == first[0].audience_id
-    assert [run_id] == [claim.run_id for claim in second]
+    assert {big, small} == audiences
 
 
 def test_an_organization_keeps_to_its_share_while_another_waits():

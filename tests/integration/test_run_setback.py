@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from builders import (
     MINUTE,
+    MONDAY,
     NOON,
+    TUESDAY,
     attempts,
     claimed,
     everything,
@@ -205,3 +207,20 @@ def test_a_rescued_run_ends_its_worker_s_attempt():
     assert NOON + 5 * MINUTE == run_row(claim.run_id)["due_at"]
     assert [(1, 1, True, "rescued", "WORKER_LOST")] == outcomes(claim.run_id)
     assert 3 == run_row(claim.run_id)["fence"]
+
+
+@pytest.mark.parametrize("back", ["retried", "released"])
+def test_an_older_daily_run_gives_way_when_it_comes_back(back):
+    """A newer day's run was queued while it ran: queued again, it would announce an older day after a newer one."""
+    audience_id = saved()
+    claim = held(audience_id, run_type="daily", lane="daily", data_date=MONDAY)
+    queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY)
+
+    with transaction() as connection:
+        if back == "released":
+            runs.release(connection, claim, now=NOON)
+        else:
+            runs.set_back(connection, claim, errors.QueryTimeout(), POLICY, now=NOON)
+
+    row = run_row(claim.run_id)
+    assert ("cancelled", "SUPERSEDED") == (row["status"], row["error_code"])

@@ -9,7 +9,7 @@ import redis
 from sqlalchemy import text
 
 from scheduler import ticks
-from worker import app, settings, tasks
+from worker import app, clickhouse, database, settings, tasks, ticked
 from worker.database import transaction
 
 YESTERDAY = builders.MONDAY
@@ -158,3 +158,36 @@ def test_a_worker_told_to_stop_has_its_grace(stores, monkeypatch):
     later = (app.stopping(), app.leaving())
 
     assert ((False, False), (True, False), (True, True)) == (before, at_once, later)
+
+
+def test_a_tick_whose_server_is_gone_says_so_and_keeps_its_age(broker, monkeypatch):
+    """ClickHouse down: the tick's result is one word, and its last pass stays the one before."""
+    _age_tick("watch_data", 100)
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://default@127.0.0.1:9/default")
+    settings.current.cache_clear()
+    clickhouse.forget()
+
+    assert {"broken": "CLICKHOUSE_UNAVAILABLE"} == ticks.watch_data()
+    with transaction() as connection:
+        assert ticked.ages(connection)["watch_data"] > 99
+
+
+def test_a_first_pass_that_failed_counts_as_none(broker, monkeypatch):
+    """A tick that has never passed still has not."""
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://default@127.0.0.1:9/default")
+    settings.current.cache_clear()
+    clickhouse.forget()
+
+    ticks.watch_data()
+
+    with transaction() as connection:
+        assert "watch_data" not in ticked.ages(connection)
+
+
+def test_a_drain_without_postgres_is_a_result(broker, monkeypatch):
+    """Postgres down: one word instead of a traceback with an address in it."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:9/nothing")
+    settings.current.cache_clear()
+    database.engine.cache_clear()
+
+    assert {"broken": "OperationalError"} == tasks.drain_runs("manual")

@@ -69,7 +69,7 @@ def next_mails(worker: str, going: Callable[[], bool]) -> tuple[list[str], bool]
         return [], True
     outcomes: list[str] = []
     try:
-        with _kept(claims) as held, mailer.outbox() as outbox:
+        with mailer.outbox() as outbox, _kept(claims) as held:
             batch = Batch(outbox)
             for claim in claims:
                 if batch.closed or held.lost or not going():

@@ -58,7 +58,7 @@ def versions(data_date: date, *, query_id: str | None = None) -> Versions:
     :raises DataMissing: when the day or people are not loaded
     :raises AttemptError: named by what went wrong in ClickHouse
     """
-    answer = clickhouse.query(VERSIONS, {"data_date": data_date}, query_id=query_id)
+    answer = clickhouse.query(VERSIONS, {"data_date": data_date}, query_id=query_id, seconds=clickhouse.SHORT)
     data_version, rows, people_version, people_rows = answer.rows[0]
     if not (rows and people_rows):
         raise errors.DataMissing
@@ -67,7 +67,7 @@ def versions(data_date: date, *, query_id: str | None = None) -> Versions:
 
 def complete() -> dict[date, Versions]:
     """Read every day whose load is complete in ClickHouse, later than today included."""
-    return {row[0]: Versions(*map(int, row[1:])) for row in clickhouse.query(COMPLETE).rows}
+    return {row[0]: Versions(*map(int, row[1:])) for row in clickhouse.query(COMPLETE, seconds=clickhouse.SHORT).rows}
 
 
 def watch(*, now: datetime | None = None) -> dict[str, int]:

@@ -21,7 +21,8 @@ from worker.runs.status import RUNNING
 
 # A loose scan finds the organizations with queued runs, ten index probes each find their best due ones, and a few more
 # in case somebody holds the first; the least busy organization goes first. Shares never leave a place empty: who has
-# used up its own goes on when nobody below theirs waits. The CTE `due` takes exactly :wanted rows under every plan.
+# used up its own goes on when nobody below theirs waits. Among the equally busy chance decides: by age, whoever queued
+# thousands first would be served to the end. The CTE `due` takes exactly :wanted rows under every plan.
 # The statuses are literals, so that a generic plan keeps the partial indexes.
 CLAIM = text(
     """
@@ -64,7 +65,7 @@ CLAIM = text(
               SELECT FROM waiting other
               WHERE other.organization_id <> waiting.organization_id AND other.load <= :organization_max
           ))
-        ORDER BY waiting.load, waiting.rank DESC, waiting.due_at, r.id
+        ORDER BY waiting.load, waiting.rank DESC, random()
         LIMIT greatest(0, least(:wanted, :lane_max - (SELECT coalesce(sum(statements), 0) FROM busy)))
         FOR UPDATE OF r SKIP LOCKED
     )
@@ -81,7 +82,7 @@ CLAIM = text(
     FROM due, clock
     WHERE r.id = due.id AND r.status = 'queued'
     RETURNING r.id, r.fence, r.organization_id, r.audience_id, r.run_type, r.config, r.config_hash, r.data_date,
-              r.attempts, r.failures, r.first_claimed_at, r.started_at
+              r.attempts, r.failures, r.first_claimed_at, r.started_at, r.error_code
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
@@ -91,7 +92,7 @@ class Claim:
     """
     A run that is ours until somebody raises its fence.
 
-    ``attempts`` counts this one; ``failures`` does not. Times are the database's.
+    ``attempts`` counts this one; ``failures`` does not; ``error_code`` is the last attempt's. Times are the database's.
     """
 
     run_id: UUID
@@ -106,6 +107,7 @@ class Claim:
     failures: int
     first_claimed_at: datetime
     claimed_at: datetime
+    error_code: str | None
 
     def query_id(self, step: str) -> str:
         """Return the ClickHouse query id of one step of this attempt."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Connection, Text, any_, literal, select, update
 
 from worker.database import moment
-from worker.errors import AttemptError, ClaimLost, NotAllowed, NotFound
+from worker.errors import AttemptError, ClaimLost, NotAllowed, NotFound, Superseded
 from worker.models import run_attempts, runs
 from worker.runs.claim import Claim
 from worker.runs.overdue import Abandoned
@@ -91,6 +91,7 @@ def retry(
     _leave(connection, held, "queued", values, now)
     outcome = "rescued" if isinstance(held, Abandoned) else "retried"
     _end_attempt(connection, held, _told(error, outcome, charged=charged), now)
+    _give_way(connection, held.run_id, now)
 
 
 def fail(
@@ -128,6 +129,7 @@ def release(connection: Connection, held: Claim, *, now: datetime | None = None)
     values = {"attempts": runs.c.attempts - 1, "due_at": moment(now)}
     _leave(connection, held, "queued", values, now)
     _end_attempt(connection, held, {"outcome": "released"}, now)
+    _give_way(connection, held.run_id, now)
 
 
 def cancel(connection: Connection, organization_id: UUID, run_id: UUID, *, now: datetime | None = None) -> None:
@@ -205,6 +207,19 @@ def _leave(
     )
     if not left.rowcount:
         raise ClaimLost
+
+
+def _give_way(connection: Connection, run_id: UUID, now: datetime | None) -> None:
+    """Cancel a daily run that is queued again although a newer day's run has taken its place meanwhile."""
+    newer = runs.alias("newer")
+    successor = select(newer.c.id).where(
+        newer.c.audience_id == runs.c.audience_id,
+        newer.c.run_type == "daily",
+        newer.c.data_date > runs.c.data_date,
+        newer.c.status.not_in(("failed", "cancelled")),
+    )
+    because = (Superseded.code, Superseded().sentence)
+    _cancel(connection, runs.c.id == run_id, runs.c.run_type == "daily", successor.exists(), because=because, now=now)
 
 
 def _end_attempt(connection: Connection, held: Claim | Abandoned, values: dict[str, Any], now: datetime | None) -> None:

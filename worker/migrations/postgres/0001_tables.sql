@@ -126,7 +126,11 @@ CREATE INDEX runs_finished ON runs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE INDEX runs_leased ON runs (lease_expires_at) WHERE status = 'running';
 
+CREATE INDEX runs_newest ON runs (created_at);
+
 CREATE INDEX runs_of_audience ON runs (audience_id, created_at);
+
+CREATE INDEX runs_retried ON runs (retry_of) WHERE retry_of IS NOT NULL;
 
 CREATE UNIQUE INDEX runs_one_daily ON runs (audience_id, data_date) WHERE run_type = 'daily' AND status NOT IN ('failed', 'cancelled');
 
