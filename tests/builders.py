@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, RowMapping, create_engine, event, insert, literal, select, text
 
-from worker import audience, audiences, models, runs, settings
+from worker import audience, audiences, manual, models, runs, settings
 from worker.database import engine, transaction
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 5, 4), date(2026, 5, 5), date(2026, 5, 6)
@@ -236,3 +236,61 @@ def together(count: int, act: Callable[[Engine, int], Result]) -> list[Result]:
             return list(threads.map(session, range(count)))
     finally:
         sessions.dispose()
+
+
+def dates(audience_id):
+    """Read an audience's three dates: last daily date, next slot, next due."""
+    return tuple(audience_row(audience_id)[name] for name in ("last_daily_date", "next_slot_at", "next_due_at"))
+
+
+def ask(audience_id, **wishes):
+    """Ask for a run at noon."""
+    return manual.queue(audience_id, now=NOON, **wishes)
+
+
+def complete(run_id):
+    """Carry a queued run to its end."""
+    [claim] = claimed()
+    assert run_id == claim.run_id
+    with transaction() as connection:
+        runs.complete(connection, claim, published())
+
+
+def change_config(audience_id):
+    """Give an audience another definition."""
+    with transaction() as connection:
+        connection.execute(
+            models.audiences.update()
+            .where(models.audiences.c.id == audience_id)
+            .values(config=config(2).normalized, config_hash=config(2).hash)
+        )
+
+
+def end(verb, *arguments, now=NOON, **options):
+    """Call one verb in a transaction of its own."""
+    with transaction() as connection:
+        return verb(connection, *arguments, now=now, **options)
+
+
+def counted(run_id):
+    """Read status, attempts and failures of a run."""
+    return tuple(run_row(run_id)[name] for name in ("status", "attempts", "failures"))
+
+
+def told(run_id):
+    """Read code and sentence of a run."""
+    return tuple(run_row(run_id)[name] for name in ("error_code", "error_message"))
+
+
+def outcomes(run_id):
+    """Read fence, number, charge, outcome and code of each attempt."""
+    names = ("fence", "attempt", "charged", "outcome", "error_code")
+    return [tuple(attempt[name] for name in names) for attempt in attempts(run_id)]
+
+
+def stale():
+    """Claim a run whose fence a rescuer has raised since."""
+    claim = held()
+    [abandoned] = end(runs.take_over, limit=5, seconds=30, now=NOON + 2 * MINUTE)
+    assert claim.run_id == abandoned.run_id
+    return claim

@@ -11,6 +11,7 @@ from builders import (
     WEDNESDAY,
     audience_row,
     claimed,
+    dates,
     everything,
     many_saved,
     published,
@@ -38,11 +39,6 @@ def _tables(tables):
 def early(**values):
     """Save an active audience that is due at six, sharp, from Monday on."""
     return saved(status="active", now=SIX[MONDAY] - HOUR, **{"refresh_window_minutes": 0, **values})
-
-
-def dates(audience_id):
-    """Read an audience's three dates: last daily date, next slot, next due."""
-    return tuple(audience_row(audience_id)[name] for name in ("last_daily_date", "next_slot_at", "next_due_at"))
 
 
 def test_a_due_audience_gets_its_run():

@@ -8,9 +8,9 @@ from builders import (
     NOON,
     TUESDAY,
     WEDNESDAY,
-    audience_row,
     before_each_statement,
     claimed,
+    dates,
     everything,
     many_saved,
     queued,
@@ -39,11 +39,6 @@ def _tables(tables):
 def early(**values):
     """Save an active audience that is due at six, sharp, from Monday on."""
     return saved(status="active", now=SIX[MONDAY] - HOUR, **{"refresh_window_minutes": 0, **values})
-
-
-def dates(audience_id):
-    """Read an audience's three dates: last daily date, next slot, next due."""
-    return tuple(audience_row(audience_id)[name] for name in ("last_daily_date", "next_slot_at", "next_due_at"))
 
 
 def test_two_schedulers_at_once_queue_one_run_an_audience():

@@ -3,12 +3,11 @@
 import pytest
 from builders import (
     MONDAY,
-    NOON,
     TUESDAY,
-    claimed,
-    config,
+    ask,
+    change_config,
+    complete,
     everything,
-    published,
     ready,
     run_row,
     runs_of,
@@ -17,7 +16,7 @@ from builders import (
 )
 from sqlalchemy import text
 
-from worker import errors, manual, models, runs
+from worker import errors
 from worker.database import transaction
 
 
@@ -31,29 +30,6 @@ def audience_id():
     """An audience, with two ready days to read."""
     ready(MONDAY, TUESDAY)
     return saved()
-
-
-def ask(audience_id, **wishes):
-    """Ask for a run at noon."""
-    return manual.queue(audience_id, now=NOON, **wishes)
-
-
-def complete(run_id):
-    """Carry a queued run to its end."""
-    [claim] = claimed()
-    assert run_id == claim.run_id
-    with transaction() as connection:
-        runs.complete(connection, claim, published())
-
-
-def change_config(audience_id):
-    """Give an audience another definition."""
-    with transaction() as connection:
-        connection.execute(
-            models.audiences.update()
-            .where(models.audiences.c.id == audience_id)
-            .values(config=config(2).normalized, config_hash=config(2).hash)
-        )
 
 
 def test_a_key_that_was_refused_may_be_used():

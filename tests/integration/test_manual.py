@@ -9,8 +9,11 @@ from builders import (
     NOON,
     TUESDAY,
     WEDNESDAY,
+    ask,
     audience_row,
+    change_config,
     claimed,
+    complete,
     config,
     everything,
     published,
@@ -22,7 +25,7 @@ from builders import (
     together,
 )
 
-from worker import audiences, daily, errors, manual, models, runs
+from worker import audiences, daily, errors, manual, runs
 from worker.database import transaction
 
 
@@ -36,29 +39,6 @@ def audience_id():
     """An audience, with two ready days to read."""
     ready(MONDAY, TUESDAY)
     return saved()
-
-
-def ask(audience_id, **wishes):
-    """Ask for a run at noon."""
-    return manual.queue(audience_id, now=NOON, **wishes)
-
-
-def complete(run_id):
-    """Carry a queued run to its end."""
-    [claim] = claimed()
-    assert run_id == claim.run_id
-    with transaction() as connection:
-        runs.complete(connection, claim, published())
-
-
-def change_config(audience_id):
-    """Give an audience another definition."""
-    with transaction() as connection:
-        connection.execute(
-            models.audiences.update()
-            .where(models.audiences.c.id == audience_id)
-            .values(config=config(2).normalized, config_hash=config(2).hash)
-        )
 
 
 def test_a_run_by_hand_reads_the_newest_ready_day(audience_id):

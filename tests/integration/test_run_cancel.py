@@ -6,6 +6,8 @@ import pytest
 from builders import (
     NOON,
     audience_row,
+    counted,
+    end,
     everything,
     held,
     published,
@@ -13,32 +15,16 @@ from builders import (
     run_row,
     saved,
     together,
+    told,
 )
 
 from worker import errors, runs
-from worker.database import transaction
 from worker.runs import finish
 
 
 @pytest.fixture(autouse=True)
 def _tables(tables):
     """Every test here begins with empty tables."""
-
-
-def end(verb, *arguments, now=NOON, **options):
-    """Call one verb in a transaction of its own."""
-    with transaction() as connection:
-        return verb(connection, *arguments, now=now, **options)
-
-
-def counted(run_id):
-    """Read status, attempts and failures of a run."""
-    return tuple(run_row(run_id)[name] for name in ("status", "attempts", "failures"))
-
-
-def told(run_id):
-    """Read code and sentence of a run."""
-    return tuple(run_row(run_id)[name] for name in ("error_code", "error_message"))
 
 
 def test_a_queued_run_can_be_cancelled():

@@ -8,11 +8,16 @@ from builders import (
     NOON,
     attempts,
     claimed,
+    counted,
+    end,
     everything,
     held,
+    outcomes,
     published,
     run_row,
+    stale,
     together,
+    told,
 )
 
 from worker import backoff, errors, runs
@@ -25,36 +30,6 @@ POLICY = backoff.Policy()
 @pytest.fixture(autouse=True)
 def _tables(tables):
     """Every test here begins with empty tables."""
-
-
-def end(verb, *arguments, now=NOON, **options):
-    """Call one verb in a transaction of its own."""
-    with transaction() as connection:
-        return verb(connection, *arguments, now=now, **options)
-
-
-def counted(run_id):
-    """Read status, attempts and failures of a run."""
-    return tuple(run_row(run_id)[name] for name in ("status", "attempts", "failures"))
-
-
-def told(run_id):
-    """Read code and sentence of a run."""
-    return tuple(run_row(run_id)[name] for name in ("error_code", "error_message"))
-
-
-def outcomes(run_id):
-    """Read fence, number, charge, outcome and code of each attempt."""
-    names = ("fence", "attempt", "charged", "outcome", "error_code")
-    return [tuple(attempt[name] for name in names) for attempt in attempts(run_id)]
-
-
-def stale():
-    """Claim a run whose fence a rescuer has raised since."""
-    claim = held()
-    [abandoned] = end(runs.take_over, limit=5, seconds=30, now=NOON + 2 * MINUTE)
-    assert claim.run_id == abandoned.run_id
-    return claim
 
 
 LATE_WRITES = {

@@ -8,14 +8,18 @@ from builders import (
     MONDAY,
     NOON,
     TUESDAY,
-    attempts,
     claimed,
+    counted,
+    end,
     everything,
     held,
+    outcomes,
     published,
     queued,
     run_row,
     saved,
+    stale,
+    told,
 )
 
 from worker import backoff, errors, runs
@@ -28,36 +32,6 @@ POLICY = backoff.Policy()
 @pytest.fixture(autouse=True)
 def _tables(tables):
     """Every test here begins with empty tables."""
-
-
-def end(verb, *arguments, now=NOON, **options):
-    """Call one verb in a transaction of its own."""
-    with transaction() as connection:
-        return verb(connection, *arguments, now=now, **options)
-
-
-def counted(run_id):
-    """Read status, attempts and failures of a run."""
-    return tuple(run_row(run_id)[name] for name in ("status", "attempts", "failures"))
-
-
-def told(run_id):
-    """Read code and sentence of a run."""
-    return tuple(run_row(run_id)[name] for name in ("error_code", "error_message"))
-
-
-def outcomes(run_id):
-    """Read fence, number, charge, outcome and code of each attempt."""
-    names = ("fence", "attempt", "charged", "outcome", "error_code")
-    return [tuple(attempt[name] for name in names) for attempt in attempts(run_id)]
-
-
-def stale():
-    """Claim a run whose fence a rescuer has raised since."""
-    claim = held()
-    [abandoned] = end(runs.take_over, limit=5, seconds=30, now=NOON + 2 * MINUTE)
-    assert claim.run_id == abandoned.run_id
-    return claim
 
 
 def test_a_charged_failure_keeps_its_attempt():
