@@ -34,7 +34,7 @@ policy as it stands, a run that meets nothing but transient errors goes like thi
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.errors import AttemptError, DeadlineExceeded, Retry, WorkerLost
+from worker.errors import AttemptError, DeadlineExceeded, Retry
 
 # Doubling further changes nothing, and 2.0**1024 is no float any more.
 _MOST_DOUBLINGS = 60
@@ -90,6 +90,7 @@ def decide(
     now: datetime,
     chance: float,
     policy: Policy,
+    first_loss: bool = False,
 ) -> Again | GiveUp:
     """
     Decide what follows a failed attempt.
@@ -98,11 +99,13 @@ def decide(
     :param charged: charged attempts, this one included if its class is charged
     :param first_claimed_at: when the run was first claimed; the deadline counts from there
     :param chance: random number in [0, 1)
+    :param first_loss: whether this is the first worker that the run has lost; it waits for nothing
     """
     counts = error.retry.charged
     if _is_last(error, charged, policy):
         return GiveUp(type(error), counts)
-    due_at = now + timedelta(seconds=_wait(error, failures, chance, policy))
+    wait = 0.0 if first_loss else _wait(error, failures, chance, policy)
+    due_at = now + timedelta(seconds=wait)
     if due_at > first_claimed_at + timedelta(seconds=policy.deadline_seconds):
         return GiveUp(DeadlineExceeded, counts)
     return Again(due_at, counts)
@@ -115,8 +118,6 @@ def _is_last(error: AttemptError, charged: int, policy: Policy) -> bool:
 
 def _wait(error: AttemptError, failures: int, chance: float, policy: Policy) -> float:
     """Choose the seconds until the next attempt."""
-    if isinstance(error, WorkerLost) and failures == 1:
-        return 0.0
     match error.retry:
         case Retry.INFRASTRUCTURE | Retry.CAPACITY:
             return policy.busy_least_seconds + chance * (policy.busy_most_seconds - policy.busy_least_seconds)

@@ -27,6 +27,7 @@ def decide(
     claimed_ago: timedelta = timedelta(0),
     chance: float = 0.5,
     policy: Policy = POLICY,
+    first_loss: bool = False,
 ) -> Again | GiveUp:
     return backoff.decide(
         error(),
@@ -36,6 +37,7 @@ def decide(
         now=NOW,
         chance=chance,
         policy=policy,
+        first_loss=first_loss,
     )
 
 
@@ -52,7 +54,7 @@ def in_seconds(seconds: float, *, charged: bool) -> Again:
         (errors.QueryCancelled, 6, 0.0, 240, True),
         (errors.SnapshotMismatch, 7, 0.0, 450, True),
         (errors.InternalError, 5_000, 0.0, 450, True),
-        (errors.WorkerLost, 1, 0.9, 0, True),
+        (errors.WorkerLost, 1, 0.0, 7.5, True),
         (errors.WorkerLost, 2, 0.0, 15, True),
         (errors.DataMissing, 1, 0.0, 7.5, False),
         (errors.DataChanged, 5, 0.0, 120, False),
@@ -71,6 +73,12 @@ def test_a_run_is_tried_again_after_its_class_s_wait(
     expected = in_seconds(seconds, charged=charged)
 
     assert expected == decide(error, failures=failures, chance=chance)
+
+
+@pytest.mark.parametrize("failures", [1, 20])
+def test_the_first_lost_worker_is_waited_for_by_nobody(failures: int) -> None:
+    """However often the run failed for other reasons before."""
+    assert in_seconds(0, charged=True) == decide(errors.WorkerLost, failures=failures, first_loss=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from worker import backoff
-from worker.errors import AttemptError
+from worker.errors import AttemptError, WorkerLost
+from worker.models import run_attempts
 from worker.runs.claim import Claim
 from worker.runs.finish import fail, retry
 from worker.runs.overdue import Abandoned
@@ -33,9 +34,18 @@ def set_back(
         now=now or connection.execute(select(func.now())).scalar_one(),
         chance=random.random(),  # noqa: S311 - spreads retries, hides nothing
         policy=policy,
+        first_loss=isinstance(error, WorkerLost) and not _lost_before(connection, held),
     )
     if isinstance(decision, backoff.Again):
         retry(connection, held, error, due_at=decision.due_at, charged=decision.charged, now=now)
         return "retried"
     fail(connection, held, decision.error(), charged=decision.charged, cause=error, now=now)
     return "failed"
+
+
+def _lost_before(connection: Connection, held: Claim | Abandoned) -> bool:
+    """Return whether the run has lost a worker before, whatever else went wrong since it was queued."""
+    lost = select(run_attempts.c.fence).where(
+        run_attempts.c.run_id == held.run_id, run_attempts.c.error_code == WorkerLost.code
+    )
+    return connection.execute(lost.limit(1)).first() is not None
