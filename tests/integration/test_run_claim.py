@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from builders import (
     claimed,
     held,
     many_queued,
+    published,
     queued,
     run_row,
     saved,
@@ -188,6 +190,22 @@ def test_a_small_organization_is_next_beside_a_big_one():
     audiences = {claim.audience_id for claim in (*claimed(), *claimed())}
 
     assert {big, small} == audiences
+
+
+def test_equally_busy_organizations_both_get_turns():
+    """One place, twenty older runs of A, twenty of B: B is not kept waiting until A is done."""
+    first, second = saved(), saved()
+    many_queued(first, 20, due_at=NOON - MINUTE)
+    many_queued(second, 20)
+
+    served = Counter()
+    for _ in range(20):
+        [claim] = claimed()
+        served[claim.audience_id] += 1
+        with transaction() as connection:
+            runs.complete(connection, claim, published())
+
+    assert {first, second} == set(served)
 
 
 def test_an_organization_keeps_to_its_share_while_another_waits():
