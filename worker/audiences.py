@@ -35,7 +35,7 @@ from sqlalchemy import (
 from worker import due
 from worker.audience import AudienceConfig
 from worker.database import moment
-from worker.errors import NotFound, Refusal
+from worker.errors import AudienceNotFound, Refusal
 from worker.models import audiences, runs
 
 MOST_RECIPIENTS = 20
@@ -107,7 +107,7 @@ def set_status(
 
     One that is so already keeps its dates: a refresh that waits for late data must not be put off.
 
-    :raises NotFound: when it does not exist or was deleted
+    :raises AudienceNotFound: when it does not exist or was deleted
     """
     row = locked(connection, audience_id)
     if row["status"] == status and not due_now:
@@ -121,7 +121,7 @@ def delete(connection: Connection, audience_id: UUID, *, now: datetime | None = 
     """
     Mark an audience as deleted; its finished runs stay readable.
 
-    :raises NotFound: when it does not exist or was deleted before
+    :raises AudienceNotFound: when it does not exist or was deleted before
     """
     locked(connection, audience_id)
     _write(connection, audience_id, {"deleted_at": moment(now), "next_slot_at": None, "next_due_at": None}, now)
@@ -132,7 +132,7 @@ def get(connection: Connection, audience_id: UUID, organization_id: UUID | None 
     Return one audience.
 
     :param organization_id: the only organization to look in; None for an operator
-    :raises NotFound: when it does not exist there, or was deleted
+    :raises AudienceNotFound: when it does not exist there, or was deleted
     """
     return _one(connection, audience_id, organization_id, lock=False)
 
@@ -141,7 +141,7 @@ def locked(connection: Connection, audience_id: UUID, organization_id: UUID | No
     """
     Return one audience and hold its row until the transaction ends; requests for one audience stand in line.
 
-    :raises NotFound: when it does not exist there, or was deleted
+    :raises AudienceNotFound: when it does not exist there, or was deleted
     """
     return _one(connection, audience_id, organization_id, lock=True)
 
@@ -311,7 +311,7 @@ def _one(connection: Connection, audience_id: UUID, organization_id: UUID | None
         query = query.where(audiences.c.organization_id == organization_id)
     row = connection.execute(query.with_for_update(key_share=True) if lock else query).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"There is no audience {audience_id}.")
+        raise AudienceNotFound(f"There is no audience {audience_id}.")
     return row
 
 

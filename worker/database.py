@@ -20,9 +20,10 @@ BOUNDS = "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_in_transactio
 @cache
 def engine() -> Engine:
     """Return this process's engine; nothing connects before the first statement."""
+    current = settings.current()
     return create_engine(
-        settings.current().database_url.get_secret_value(),
-        pool_size=2,  # the work and its heartbeat
+        current.database_url.get_secret_value(),
+        pool_size=current.web_threads,  # opened as they are needed: a pool process opens two, for the work and its heartbeat
         max_overflow=2,
         pool_timeout=10,
         pool_pre_ping=True,

@@ -5,7 +5,8 @@ Everything that can go wrong with a run or its export, each with its stable code
     ├── Refusal                     bad input: one plain sentence, nothing written
     │   ├── InvalidSetting          a setting that cannot work, named, at boot
     │   ├── InvalidConfig           CONFIG_INVALID, with the field and the rule
-    │   ├── NotFound                no such audience, run, export in this organization
+    │   ├── NotFound                not in this organization
+    │   │   └── AudienceNotFound · RunNotFound · ExportNotFound
     │   ├── DataNotReady            DATA_NOT_READY: no ready date to read
     │   └── NotAllowed              the thing exists, but not in a state that allows this
     ├── ClaimLost                   the fence no longer matches: stop, write nothing
@@ -87,6 +88,24 @@ class NotFound(Refusal):
     """There is no such thing in this organization."""
 
     code = "NOT_FOUND"
+
+
+class AudienceNotFound(NotFound):
+    """There is no such audience in this organization."""
+
+    code = "AUDIENCE_NOT_FOUND"
+
+
+class RunNotFound(NotFound):
+    """There is no such run in this organization."""
+
+    code = "RUN_NOT_FOUND"
+
+
+class ExportNotFound(NotFound):
+    """There is no such export in this organization."""
+
+    code = "EXPORT_NOT_FOUND"
 
 
 class DataNotReady(Refusal):

@@ -29,7 +29,7 @@ def queue(
     :param data_date: None for the newest ready date
     :param key: idempotency key, 1 to 120 printable ASCII characters; a refusal uses none up
     :param lane: ``daily`` for a run that nobody waits for
-    :raises NotFound: when the audience does not exist
+    :raises AudienceNotFound: when the audience does not exist
     :raises DataNotReady: when there is no such ready date
     """
     if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
@@ -70,7 +70,7 @@ def pause(audience_id: UUID, *, now: datetime | None = None) -> int:
     """
     Pause an audience and return how many waiting daily runs were cancelled with it.
 
-    :raises NotFound: when it does not exist
+    :raises AudienceNotFound: when it does not exist
     """
     with transaction() as connection:
         audiences.set_status(connection, audience_id, "paused", now=now)
@@ -81,7 +81,7 @@ def delete(audience_id: UUID, *, now: datetime | None = None) -> int:
     """
     Delete an audience and return how many waiting runs were cancelled with it.
 
-    :raises NotFound: when it does not exist
+    :raises AudienceNotFound: when it does not exist
     """
     with transaction() as connection:
         audiences.delete(connection, audience_id, now=now)

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     mail_from: str = Field("Audiences <audiences@localhost>", description="Sender of ready emails.")
     mail_hours: float = Field(24, gt=0, description="How long temporary refusals are retried, in hours.")
     mail_seconds: float = Field(30, gt=0, description="How long one step of the SMTP conversation may take.")
+    web_threads: int = Field(
+        16, ge=1, description="Requests that one web process works on at once, each with a connection to PostgreSQL."
+    )
     public_url: str = Field("http://localhost:8000", description="Where clients reach the HTTP side; links start so.")
     token_keys: SecretStr = Field(
         description="Keys that sign links, newest first, comma-separated, 32 characters or more each."

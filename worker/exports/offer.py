@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.database import moment
-from worker.errors import NotAllowed, NotFound
+from worker.errors import ExportNotFound, NotAllowed, RunNotFound
 from worker.models import exports, runs
 
 OUTCOME: Final = (
@@ -46,7 +46,7 @@ def ensure(
     """
     Return a run's export, queued first where there is none, and queued anew where it failed or expired.
 
-    :raises NotFound: when the organization has no such run
+    :raises RunNotFound: when the organization has no such run
     :raises NotAllowed: when the run is not completed, a preview, or its results are gone
     """
     run = _exportable(connection, organization_id, run_id, now)
@@ -71,7 +71,7 @@ def get(connection: Connection, organization_id: UUID, run_id: UUID) -> RowMappi
     query = select(exports).where(exports.c.organization_id == organization_id, exports.c.run_id == run_id)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"There is no export of run {run_id}.")
+        raise ExportNotFound(f"There is no export of run {run_id}.")
     return row
 
 
@@ -82,7 +82,7 @@ def _exportable(connection: Connection, organization_id: UUID, run_id: UUID, now
     ).where(runs.c.organization_id == organization_id, runs.c.id == run_id)
     run = connection.execute(query).mappings().one_or_none()
     if run is None:
-        raise NotFound(f"There is no run {run_id}.")
+        raise RunNotFound(f"There is no run {run_id}.")
     if run["status"] != "completed":
         raise NotAllowed("RUN_NOT_COMPLETED", "Only a completed run can be exported.")
     if run["run_type"] == "preview":

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Connection, Text, any_, literal, select, update
 
 from worker.database import moment
-from worker.errors import AttemptError, ClaimLost, NotAllowed, NotFound, Superseded
+from worker.errors import AttemptError, ClaimLost, NotAllowed, RunNotFound, Superseded
 from worker.models import run_attempts, runs
 from worker.runs.claim import Claim
 from worker.runs.overdue import Abandoned
@@ -132,17 +132,27 @@ def release(connection: Connection, held: Claim, *, now: datetime | None = None)
     _give_way(connection, held.run_id, now)
 
 
-def cancel(connection: Connection, organization_id: UUID, run_id: UUID, *, now: datetime | None = None) -> None:
+def cancel(
+    connection: Connection,
+    organization_id: UUID,
+    run_id: UUID,
+    audience_id: UUID | None = None,
+    *,
+    now: datetime | None = None,
+) -> None:
     """
     Cancel a queued run.
 
-    :raises NotFound: when the organization has no such run
+    :param audience_id: the only audience to look in
+    :raises RunNotFound: when the organization has no such run
     :raises NotAllowed: when the run is not queued; its code names the state it is in
     """
-    mine = (runs.c.id == run_id, runs.c.organization_id == organization_id)
+    mine = [runs.c.id == run_id, runs.c.organization_id == organization_id]
+    if audience_id is not None:
+        mine.append(runs.c.audience_id == audience_id)
     status = connection.scalar(select(runs.c.status).where(*mine).with_for_update())
     if status is None:
-        raise NotFound(f"There is no run {run_id}.")
+        raise RunNotFound(f"There is no run {run_id}.")
     if status != "queued":
         raise NotAllowed(f"RUN_ALREADY_{status.upper()}", f"Only a queued run can be cancelled; this one is {status}.")
     _cancel(connection, *mine, now=now)

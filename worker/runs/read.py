@@ -8,24 +8,29 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Connection, RowMapping, Uuid, any_, func, literal, select
 
 from worker.database import moment
-from worker.errors import NotFound
+from worker.errors import RunNotFound
 from worker.models import run_attempts, runs
 from worker.runs.status import QUEUED, RUNNING
 
 
-def get(connection: Connection, run_id: UUID, organization_id: UUID | None = None) -> RowMapping:
+def get(
+    connection: Connection, run_id: UUID, organization_id: UUID | None = None, audience_id: UUID | None = None
+) -> RowMapping:
     """
     Return one run.
 
     :param organization_id: the only organization to look in; None for an operator
-    :raises NotFound: when there is no such run
+    :param audience_id: the only audience to look in
+    :raises RunNotFound: when there is no such run
     """
     query = select(runs).where(runs.c.id == run_id)
     if organization_id is not None:
         query = query.where(runs.c.organization_id == organization_id)
+    if audience_id is not None:
+        query = query.where(runs.c.audience_id == audience_id)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"There is no run {run_id}.")
+        raise RunNotFound(f"There is no run {run_id}.")
     return row
 
 

@@ -1,0 +1,39 @@
+"""The HTTP side, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from api import audiences, envelope, exports, health, middleware, pages, results, runs
+from worker import database, log, settings
+
+
+def create() -> FastAPI:
+    """Build the public application."""
+    current = settings.current()
+    log.configure(current.log_format, current.log_level)
+    app = FastAPI(
+        title="Orbit API",
+        version="1.0.0",
+        description="Audiences, materialization runs, results, stats and CSV export.",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_life,
+        redirect_slashes=False,
+    )
+    for noun in (audiences, runs, results, exports, pages, health):
+        app.include_router(noun.router)
+    envelope.install(app)
+    app.add_middleware(middleware.Passage)
+    return app
+
+
+@asynccontextmanager
+async def _life(_: FastAPI) -> AsyncIterator[None]:
+    """Run as many threads as there are connections for; let go of the connections at the end."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.current().web_threads
+    yield
+    database.engine().dispose()

@@ -1,0 +1,5 @@
+"""Stored exports: made, read, offered."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

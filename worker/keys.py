@@ -1,0 +1,100 @@
+"""
+API keys: create, look up, revoke.
+
+A key is ``sk_``, 8 public characters and 43 secret ones. The public ones find its row; of the rest only a hash is
+kept, which is enough: 32 random bytes cannot be guessed.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+
+from worker.database import moment
+from worker.errors import NotFound, Refusal
+from worker.models import api_keys
+
+FORM: Final = re.compile(r"sk_([0-9A-Za-z]{8})[0-9A-Za-z_-]{43}")
+LONGEST_NAME: Final = 100
+# How stale last_used_at may be: a row written at every request would be the busiest of all.
+SEEN_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Whose key it is."""
+
+    key_id: UUID
+    organization_id: UUID
+
+
+def create(connection: Connection, organization_id: UUID, name: str) -> str:
+    """
+    Create a key of an organization and return it: the only time it can be read.
+
+    :param name: what it is for, 1 to 100 characters
+    :raises Refusal: when the name cannot be kept
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise Refusal(f"name: must have 1 to {LONGEST_NAME} printable characters.")
+    prefix = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(8))
+    key = f"sk_{prefix}{secrets.token_urlsafe(32)}"
+    values = {"id": uuid4(), "organization_id": organization_id, "name": name, "prefix": prefix, "hash": _hash(key)}
+    connection.execute(insert(api_keys).values(**values))
+    return key
+
+
+def look_up(connection: Connection, key: str, *, now: datetime | None = None) -> Known | None:
+    """Return whose key this is, and note that it was used; None for one that is unknown, revoked or malformed."""
+    form = FORM.fullmatch(key)
+    if form is None:
+        return None
+    query = select(
+        api_keys.c.id,
+        api_keys.c.organization_id,
+        api_keys.c.hash,
+        or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < moment(now) - SEEN_EVERY).label("stale"),
+    ).where(api_keys.c.prefix == form[1], api_keys.c.revoked_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    if row is None or not hmac.compare_digest(row.hash, _hash(key)):
+        return None
+    if row.stale:
+        connection.execute(update(api_keys).where(api_keys.c.id == row.id).values(last_used_at=moment(now)))
+    return Known(row.id, row.organization_id)
+
+
+def saved(connection: Connection, organization_id: UUID | None = None) -> Sequence[RowMapping]:
+    """Return keys without their hashes, newest first; of one organization or of all."""
+    query = select(*(column for column in api_keys.c if column.name != "hash")).order_by(api_keys.c.created_at.desc())
+    if organization_id is not None:
+        query = query.where(api_keys.c.organization_id == organization_id)
+    return connection.execute(query).mappings().all()
+
+
+def revoke(connection: Connection, prefix: str, *, now: datetime | None = None) -> None:
+    """
+    Revoke a key for good; again is harmless.
+
+    :param prefix: its 8 public characters
+    :raises NotFound: when there is no such key
+    """
+    known = update(api_keys).where(api_keys.c.prefix == prefix)
+    revoked = connection.scalar(
+        known.where(api_keys.c.revoked_at.is_(None)).values(revoked_at=moment(now)).returning(api_keys.c.id)
+    )
+    if revoked is None and connection.scalar(select(api_keys.c.id).where(api_keys.c.prefix == prefix)) is None:
+        raise NotFound(f"There is no key {prefix}.")
+
+
+def _hash(key: str) -> str:
+    """Hash a key as it is kept."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,26 @@
+"""
+The Postgres tables.
+
+Constraints are the rules: a doubled tick, bell or key is answered here. The migrations carry what SQLAlchemy cannot
+say (the trigger on ``runs.status``, storage parameters); a test holds the two together.
+"""
+
+from worker.models.announcing import exports, ready_emails
+from worker.models.audiences import audiences
+from worker.models.base import metadata
+from worker.models.runs import idempotency_keys, run_attempts, runs
+from worker.models.system import api_keys, data_dates, ticks, workers
+
+__all__ = [
+    "api_keys",
+    "audiences",
+    "data_dates",
+    "exports",
+    "idempotency_keys",
+    "metadata",
+    "ready_emails",
+    "run_attempts",
+    "runs",
+    "ticks",
+    "workers",
+]

@@ -1,0 +1,52 @@
+"""What the system knows of its data, its workers and its clients."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Table, Text, Uuid
+
+from worker.models.base import metadata, moment, now
+
+data_dates = Table(
+    "data_dates",
+    metadata,
+    Column("data_date", Date, primary_key=True),
+    Column("data_version", BigInteger, nullable=False),
+    Column("people_version", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    now("ready_at"),
+    CheckConstraint("rows > 0", name="rows_some"),
+)
+
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("lane", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    now("started_at"),
+    now("last_claim_at"),
+)
+
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    moment("passed_at", nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False, unique=True),
+    Column("hash", Text, nullable=False),
+    now("created_at"),
+    moment("last_used_at"),
+    moment("revoked_at"),
+    CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name_length"),
+    CheckConstraint("prefix ~ '^[0-9A-Za-z]{8}$'", name="prefix_form"),
+    CheckConstraint("hash ~ '^[0-9a-f]{64}$'", name="hash_hex"),
+    Index("api_keys_organization", "organization_id"),
+)
