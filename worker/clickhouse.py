@@ -38,6 +38,7 @@ BY_CODE: Mapping[int, type[errors.AttemptError]] = {
 MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
 # How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
 SHORT = 10
+LEAST_CONNECTIONS = 4
 TOO_LARGE = ("Field value too long", "Too many form fields")
 
 
@@ -151,6 +152,7 @@ def ping() -> None:
 def forget() -> None:
     """Drop the client inherited from the parent process."""
     _client.cache_clear()
+    _pool.cache_clear()
 
 
 @cache
@@ -171,8 +173,18 @@ def _client(seconds: int | None = None) -> Client:
         autogenerate_session_id=False,
         client_name="audience-worker",
         form_encode_query_params=True,
-        pool_mgr=httputil.get_pool_manager(maxsize=4, num_pools=1),
+        pool_mgr=_pool(),
     )
+
+
+@cache
+def _pool() -> Any:
+    """
+    Return the connections of this process's clients; one stays open for each thread that asks at once.
+
+    The driver remembers every pool for ever: one made for each client would be left behind by each that cannot connect.
+    """
+    return httputil.get_pool_manager(maxsize=max(LEAST_CONNECTIONS, settings.current().web_threads), num_pools=1)
 
 
 def _named(send: Callable[[Client], Result], seconds: int | None = None) -> Result:
