@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic_core import to_json
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api import schemas
-from worker import errors, log
+from worker import errors, filters, log
 
 logger = log.get(__name__)
 
@@ -36,6 +39,12 @@ MISSING: Final[Mapping[str, type[errors.NotFound]]] = {
     "exportId": errors.ExportNotFound,
 }
 RETRY_SECONDS: Final = "5"
+SECONDS: Final = {"description": "When to ask again, in seconds.", "schema": {"type": "integer", "minimum": 1}}
+HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
+    401: {"WWW-Authenticate": {"description": "Bearer, whatever was shown.", "schema": {"type": "string"}}},
+    429: {"Retry-After": SECONDS},
+    503: {"Retry-After": SECONDS},
+}
 
 
 def reply(request: Request, data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -65,14 +74,13 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Let every failure leave in this form."""
+    """Let every failure leave in this form; the unforeseen is the middleware's, which sees all of it."""
     app.add_exception_handler(errors.Refusal, _refused)
     app.add_exception_handler(errors.AttemptError, _at_fault)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     for kind in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(kind, _no_database)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 def _meta(request: Request) -> schemas.ApiMeta:
@@ -82,9 +90,9 @@ def _meta(request: Request) -> schemas.ApiMeta:
 
 def _refused(request: Request, error: Exception) -> Response:
     """Answer a refusal: what is not there, what its state does not allow, what cannot be read."""
-    if isinstance(error, errors.InvalidConfig):
-        details = [{"field": error.field, "rule": error.rule}]
-        return problem(request, 400, message=str(error), details=details)
+    if isinstance(error, errors.InvalidField):
+        broken = schemas.FieldError.of(error)
+        return problem(request, 400, message=f"{broken.field}: {broken.rule}", details=[broken])
     if isinstance(error, errors.NotFound):
         return problem(request, 404, code=error.code, message=str(error))
     if isinstance(error, errors.NotAllowed | errors.DataNotReady):
@@ -114,24 +122,40 @@ def _invalid(request: Request, error: Exception) -> Response:
         if one["loc"][0] == "path" and one["loc"][1] in MISSING:
             missing = MISSING[str(one["loc"][1])]
             return problem(request, 404, code=missing.code, message=" ".join((missing.__doc__ or "").split()))
-    details = [{"field": _field(one["loc"]), "rule": one["msg"].removeprefix("Value error, ")} for one in found]
+    details = [_detail(one) for one in found]
     sentence = "; ".join(f"{one['field']}: {one['rule']}" for one in details[:1])
     return problem(request, 400, message=sentence, details=details)
 
 
+def _detail(one: Mapping[str, Any]) -> dict[str, str]:
+    """Say what is wrong with one part of a request."""
+    if one["type"] == "json_invalid":  # whose place is a character, not a field
+        return {"field": "body", "rule": "must be JSON"}
+    return {"field": _field(one["loc"]), "rule": one["msg"].removeprefix("Value error, ")}
+
+
 def _field(place: tuple[int | str, ...]) -> str:
     """Name a place in a request: the parameter, or the dotted path into the body."""
-    return ".".join(str(part) for part in place[1:]) or str(place[0])
+    return ".".join(filters.shown(str(part)) for part in place[1:]) or str(place[0])
 
 
 def _http(request: Request, error: Exception) -> Response:
     """Answer what the framework itself refuses: no such page, no such method, a body that is no JSON."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return problem(request, status, headers=headers)
 
 
-def _unforeseen(request: Request, error: Exception) -> Response:
+def _methods(request: Request) -> set[str]:
+    """Return what may be done at this path: the framework's own answer names one route's methods only."""
+    every = iter_route_contexts(request.app.routes)
+    here = (route for route in every if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in here for method in route.methods or ()}
+
+
+def unforeseen(request: Request, error: Exception) -> Response:
     """Answer a defect of ours; the traceback goes to the log."""
     logger.error("request_broke", exc_info=error)
     return problem(request, 500)
@@ -148,6 +172,7 @@ def documented(*statuses: int, **sentences: str) -> dict[int | str, dict[str, An
         status: {
             "model": schemas.ApiErrorResponse,
             "description": sentences.get(f"s{status}") or BY_STATUS[status][1],
+            "headers": HEADERS.get(status, {}),
         }
         for status in every
     }

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +16,20 @@ from cli import output
 from cli.arguments import AsJson, AudienceId, Limit, OfOrganization, an_id
 from worker import audience, audiences, due, loads, manual, plan, runs
 from worker.database import transaction
-from worker.errors import Refusal
+from worker.errors import InvalidField, Refusal
 
 app = typer.Typer(no_args_is_help=True, help="Save audiences, look at them, switch them on and off.")
 
 MOST_BYTES = 1_000_000
 NEXT_STARTS = 5
 LAST_RUNS = 5
+OPTIONS = {
+    "name": "--name",
+    "refresh_cron": "--cron",
+    "refresh_window_minutes": "--window",
+    "timezone": "--timezone",
+    "notify_emails": "--notify",
+}
 
 Definition = Annotated[str, typer.Argument(metavar="FILE", help="The config as JSON; - reads standard input.")]
 
@@ -101,7 +109,7 @@ def add(  # noqa: PLR0913 - a parameter an option
     refresh = audiences.Refresh(
         cron, window, timezone, notify_emails=tuple(notify or ()), notify_on_manual=notify_on_manual
     )
-    with transaction() as connection:
+    with _options(), transaction() as connection:
         audience_id = audiences.add(
             connection,
             organization_id=organization,
@@ -176,6 +184,15 @@ def pause(audience_id: AudienceId) -> None:
     cancelled = manual.pause(audience_id)
     noun = "daily run that waited was" if cancelled == 1 else "daily runs that waited were"
     output.say(f"Paused; {cancelled or 'no'} {noun} cancelled.")
+
+
+@contextmanager
+def _options() -> Iterator[None]:
+    """Let a refusal name the option that a field was given by."""
+    try:
+        yield
+    except InvalidField as refused:
+        raise Refusal(f"{OPTIONS.get(refused.field, refused.field)}: {refused.rule}") from None
 
 
 def _definition(file: str) -> Any:

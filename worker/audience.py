@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from worker import filters
 from worker.errors import InvalidConfig
-from worker.filters import Payload
+from worker.filters import Payload, Whole
 
 LOWEST_SCORE: Final = 50
 DEFAULT_MIN_SCORE: Final = 70
@@ -79,16 +79,16 @@ def _distinct(topic_ids: list[int]) -> list[int]:
     return distinct
 
 
-TopicId = Annotated[int, Field(ge=0, le=MOST_TOPIC_ID)]
+TopicId = Annotated[Whole, Field(ge=0, le=MOST_TOPIC_ID)]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_camel)
 
     topic_ids: Annotated[list[TopicId], AfterValidator(_distinct)]
-    min_score: Annotated[int, Field(ge=0, le=HIGHEST_SCORE)] | None = DEFAULT_MIN_SCORE
-    max_score: Annotated[int, Field(ge=LOWEST_SCORE, le=HIGHEST_SCORE)] = HIGHEST_SCORE
-    min_topic_overlap: Annotated[int, Field(ge=1, le=MOST_TOPICS)] = 1
+    min_score: Annotated[Whole, Field(ge=0, le=HIGHEST_SCORE)] | None = DEFAULT_MIN_SCORE
+    max_score: Annotated[Whole, Field(ge=LOWEST_SCORE, le=HIGHEST_SCORE)] = HIGHEST_SCORE
+    min_topic_overlap: Annotated[Whole, Field(ge=1, le=MOST_TOPICS)] = 1
     filters: dict[str, Any] | None = None
     source_url: HttpUrl | None = None
 

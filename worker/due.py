@@ -61,7 +61,7 @@ def check(cron: str, zone: str) -> None:
 
     :param cron: five fields of numbers, names of months and weekdays, and ``* , - /``; nothing else
     :param zone: IANA name, ``Europe/Berlin`` for example
-    :raises errors.InvalidConfig: names ``refresh_cron`` or ``timezone``, and the rule that it breaks
+    :raises errors.InvalidField: names ``refresh_cron`` or ``timezone``, and the rule that it breaks
     """
     _rule(cron)
     place(zone)
@@ -73,7 +73,7 @@ def next_slot(cron: str, zone: str, after: datetime) -> datetime:
 
     :param after: aware, in any zone
     :returns: aware UTC
-    :raises errors.InvalidConfig: as :func:`check`
+    :raises errors.InvalidField: as :func:`check`
     """
     return next(_slots(cron, zone, after))
 
@@ -99,16 +99,17 @@ def place(zone: str) -> ZoneInfo:
     """
     Look up a zone in the ``tzdata`` package.
 
-    :raises errors.InvalidConfig: there is no such zone
+    :raises errors.InvalidField: there is no such zone
     """
-    if zone not in _zone_names():
-        raise errors.InvalidConfig("timezone", "must be the name of an IANA time zone, such as Europe/Berlin.")
+    if zone not in zones():
+        raise errors.InvalidField("timezone", "must be the name of an IANA time zone, such as Europe/Berlin.")
     with resources.files("tzdata").joinpath("zoneinfo", *zone.split("/")).open("rb") as compiled:
         return ZoneInfo.from_file(compiled, key=zone)
 
 
 @lru_cache(maxsize=1)
-def _zone_names() -> frozenset[str]:
+def zones() -> frozenset[str]:
+    """Name the zones there are."""
     names = resources.files("tzdata").joinpath("zones").read_text(encoding="ascii").split()
     return frozenset(names) - {"Factory"}
 
@@ -139,8 +140,8 @@ def _check_fires(cron: str) -> None:
         raise _refused("must name a date that exists.") from error
 
 
-def _refused(rule: str) -> errors.InvalidConfig:
-    return errors.InvalidConfig("refresh_cron", rule)
+def _refused(rule: str) -> errors.InvalidField:
+    return errors.InvalidField("refresh_cron", rule)
 
 
 def _slots(cron: str, zone: str, after: datetime) -> Iterator[datetime]:

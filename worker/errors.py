@@ -4,7 +4,8 @@ Everything that can go wrong with a run or its export, each with its stable code
     WorkerError
     ├── Refusal                     bad input: one plain sentence, nothing written
     │   ├── InvalidSetting          a setting that cannot work, named, at boot
-    │   ├── InvalidConfig           CONFIG_INVALID, with the field and the rule
+    │   ├── InvalidField            a field of a request, with the rule it breaks
+    │   │   └── InvalidConfig       CONFIG_INVALID: a field of an audience's config
     │   ├── NotFound                not in this organization
     │   │   └── AudienceNotFound · RunNotFound · ExportNotFound
     │   ├── DataNotReady            DATA_NOT_READY: no ready date to read
@@ -68,20 +69,28 @@ class InvalidSetting(Refusal):
     code = "INVALID_SETTING"
 
 
-class InvalidConfig(Refusal):
+class InvalidField(Refusal):
     """
-    An audience's definition breaks a rule.
+    One field of a request breaks a rule.
 
-    :param field: dotted name of the offending field, ``filters.role.seniority`` for example
+    :param field: the field's name in the house, ``refresh_cron`` for example; a door says its own name for it
     :param rule: what the field must hold, as the end of a sentence
     """
-
-    code = "CONFIG_INVALID"
 
     def __init__(self, field: str, rule: str) -> None:
         self.field = field
         self.rule = rule
         super().__init__(f"{field}: {rule}")
+
+
+class InvalidConfig(InvalidField):
+    """
+    An audience's config breaks a rule.
+
+    :param field: dotted name within the config as clients spell it, ``filters.role.seniority`` for example
+    """
+
+    code = "CONFIG_INVALID"
 
 
 class NotFound(Refusal):

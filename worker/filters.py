@@ -105,8 +105,14 @@ def _nothing_is_empty(raw: object) -> object:
     return {} if raw is None else raw
 
 
+def whole(value: object) -> object:
+    """Read 7.0 as 7, as JSON does; whatever is no whole number stays what it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(whole)]
 Values = Annotated[list[Annotated[str, AfterValidator(_tidy)]], AfterValidator(_distinct)]
-Bound = Annotated[int, Field(ge=-MOST_NUMBER, le=MOST_NUMBER)]
+Bound = Annotated[Whole, Field(ge=-MOST_NUMBER, le=MOST_NUMBER)]
 
 
 class _Strict(BaseModel):
@@ -191,7 +197,7 @@ def _nested(group: str, members: object) -> Iterator[tuple[str, object]]:
         else:
             payloads[key] = {"values": payload} if isinstance(payload, list) else payload
     for key in payloads | options:
-        yield key, _with_options(payloads.get(key), options.get(key))
+        yield key, _with_options(key, payloads.get(key), options.get(key, {}))
 
 
 def _option(key: str) -> tuple[str, str | None]:
@@ -202,10 +208,15 @@ def _option(key: str) -> tuple[str, str | None]:
     return key, None
 
 
-def _with_options(payload: object, options: dict[str, object] | None) -> object:
-    if options and isinstance(payload, Mapping | None):
-        return {**(payload or {}), **options}
-    return payload
+def _with_options(key: str, payload: object, options: Mapping[str, object]) -> object:
+    """Put the options that stand beside a text filter into its payload."""
+    if not options or not isinstance(payload, Mapping | None):
+        return payload
+    inside = payload or {}
+    for option in options:
+        if option in inside:
+            raise InvalidConfig(f"filters.{key}.{option}", "must not be given twice")
+    return {**inside, **options}
 
 
 def _payload(entry: Filter, raw: object) -> Payload | None:

@@ -1,8 +1,10 @@
-"""What people ask for by hand: a run now, a pause, a deletion."""
+"""What people ask for by hand: a run now, a changed definition, a pause, a deletion."""
 
 import contextlib
 from datetime import date, datetime
 from uuid import UUID
+
+from sqlalchemy import RowMapping
 
 from worker import audiences, loads, runs
 from worker.database import transaction
@@ -10,6 +12,7 @@ from worker.errors import DataNotReady, NotFound, Refusal
 
 LONGEST_KEY = 120
 PAUSED = ("AUDIENCE_PAUSED", "The audience was paused before the run started.")
+SWITCHED_OFF = ("REFRESH_SWITCHED_OFF", "The daily refresh was switched off before the run started.")
 
 
 def queue(
@@ -66,23 +69,59 @@ def queue_all(*, data_date: date | None = None, now: datetime | None = None) -> 
     return queued
 
 
-def pause(audience_id: UUID, *, now: datetime | None = None) -> int:
+def change(
+    audience_id: UUID,
+    changes: audiences.Changes,
+    *,
+    organization_id: UUID | None = None,
+    now: datetime | None = None,
+) -> tuple[RowMapping, int]:
+    """
+    Change an audience and return it, and how many waiting daily runs were cancelled with the change.
+
+    They are cancelled when it is paused or is no longer refreshed daily; all others keep the config frozen into them.
+
+    :raises AudienceNotFound: when it does not exist
+    :raises InvalidField: naming what cannot work; nothing was changed then
+    """
+    with transaction() as connection:
+        before = audiences.locked(connection, audience_id, organization_id)
+        audiences.change(connection, audience_id, changes, organization_id=organization_id, now=now)
+        after = audiences.get(connection, audience_id, organization_id)
+        because = _unwanted(changes, before, after)
+        if because is None:
+            return after, 0
+        cancelled = runs.cancel_queued(connection, audience_id, run_types=("daily",), because=because, now=now)
+        if cancelled:
+            audiences.unserved(connection, audience_id)
+        return after, cancelled
+
+
+def pause(audience_id: UUID, *, organization_id: UUID | None = None, now: datetime | None = None) -> int:
     """
     Pause an audience and return how many waiting daily runs were cancelled with it.
 
     :raises AudienceNotFound: when it does not exist
     """
-    with transaction() as connection:
-        audiences.set_status(connection, audience_id, "paused", now=now)
-        return runs.cancel_queued(connection, audience_id, run_types=("daily",), because=PAUSED, now=now)
+    _, cancelled = change(audience_id, {"status": "paused"}, organization_id=organization_id, now=now)
+    return cancelled
 
 
-def delete(audience_id: UUID, *, now: datetime | None = None) -> int:
+def delete(audience_id: UUID, *, organization_id: UUID | None = None, now: datetime | None = None) -> int:
     """
     Delete an audience and return how many waiting runs were cancelled with it.
 
     :raises AudienceNotFound: when it does not exist
     """
     with transaction() as connection:
-        audiences.delete(connection, audience_id, now=now)
+        audiences.delete(connection, audience_id, organization_id=organization_id, now=now)
         return runs.cancel_queued(connection, audience_id, run_types=("daily", "manual", "preview"), now=now)
+
+
+def _unwanted(changes: audiences.Changes, before: RowMapping, after: RowMapping) -> tuple[str, str] | None:
+    """Say why nobody wants an audience's waiting daily runs any more, if so: code and sentence."""
+    if changes.get("status") == "paused":
+        return PAUSED
+    if before["next_due_at"] is not None and after["next_due_at"] is None:
+        return SWITCHED_OFF
+    return None

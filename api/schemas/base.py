@@ -29,6 +29,12 @@ class Schema(BaseModel):
     )
 
 
+class Asked(Schema):
+    """What a client sends: spelt as documented, and no value taken for one of another type."""
+
+    model_config = ConfigDict(populate_by_name=False, strict=True)
+
+
 class ApiMeta(BaseModel):
     """When an answer was given, and to which request."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import RowMapping
 
-from api.schemas.base import Moment, Schema
+from api.schemas.base import Asked, Moment, Schema
 
 
 class IntentAudienceRun(Schema):
@@ -43,7 +43,7 @@ class IntentAudienceRun(Schema):
         return cls(**{name: row[name] for name in cls.model_fields})
 
 
-class RunRequest(Schema):
+class RunRequest(Asked):
     """What is asked for when a run is queued."""
 
     run_type: Literal["manual"] = Field("manual", description="Daily runs are queued by the scheduler.")

@@ -45,11 +45,13 @@ def set_status(audience_id, status, **options):
         ({"name": " \t "}, "name: must have 1 to 255 characters"),
         ({"name": "x" * 256}, "name: must have 1 to 255 characters"),
         ({"name": "Buyers\r\nBcc: a@b.example"}, "name: must not hold control characters"),
+        ({"name": "Buyers\n"}, "name: must not hold control characters"),
         ({"name": "Buyers\x00"}, "name: must not hold control characters"),
         ({"name": "Buyers\x7f!"}, "name: must not hold control characters"),
         ({"name": "Buyers\u2028!"}, "name: must not hold control characters"),
         ({"name": "Buyers\u202egpj.exe"}, "name: must not hold control characters"),
         ({"name": "Buyers\ud800"}, "name: must not hold control characters"),
+        ({"status": "deleted"}, "status: must be draft, active or paused"),
         ({"refresh_cron": "at six"}, "refresh_cron: "),
         ({"refresh_cron": "0 6 * *"}, "refresh_cron: "),
         ({"refresh_cron": "0 6 * * * *"}, "refresh_cron: "),
@@ -69,8 +71,8 @@ def set_status(audience_id, status, **options):
 )
 def test_what_cannot_work_is_refused_and_nothing_written(values, words):
     """A wrong name, schedule or recipient is named in one sentence, and no audience is saved."""
-    with pytest.raises(errors.Refusal) as refused:
-        saved(status="active", **values)
+    with pytest.raises(errors.InvalidField) as refused:
+        saved(**{"status": "active", **values})
 
     assert str(refused.value).startswith(words)
     assert 1 == str(refused.value).count(". ") + str(refused.value).endswith(".")
@@ -191,15 +193,32 @@ def test_an_unknown_audience_has_no_status():
     assert (None, None) == dates(audience_id)
 
 
+def test_an_unknown_status_is_refused():
+    """Neither the table nor its constraint is asked."""
+    audience_id = saved()
+
+    with pytest.raises(errors.InvalidField, match=r"^status: must be draft, active or paused\.$"):
+        set_status(audience_id, "deleted")
+
+
 def test_an_audience_is_found_in_its_organization_only():
-    """Another tenant's audience is as unknown as one that never was."""
+    """Another tenant's audience is as unknown as one that never was, whatever is to be done with it."""
     organization_id = uuid4()
     audience_id = saved(organization_id=organization_id)
+    before = audience_row(audience_id)
 
     with transaction() as connection:
         assert audience_id == audiences.get(connection, audience_id, organization_id)["id"]
-        with pytest.raises(errors.NotFound):
-            audiences.get(connection, audience_id, uuid4())
+        for act in (
+            lambda of: audiences.get(connection, audience_id, of),
+            lambda of: audiences.locked(connection, audience_id, of),
+            lambda of: audiences.change(connection, audience_id, {"name": "Stolen"}, organization_id=of),
+            lambda of: audiences.set_status(connection, audience_id, "active", organization_id=of),
+            lambda of: audiences.delete(connection, audience_id, organization_id=of),
+        ):
+            with pytest.raises(errors.AudienceNotFound):
+                act(uuid4())
+    assert before == audience_row(audience_id)
 
 
 def test_audiences_are_listed_newest_first():
@@ -213,7 +232,10 @@ def test_audiences_are_listed_newest_first():
 
         rows = audiences.saved(connection, organization_id=organization_id, status="active")
 
+        page = audiences.saved(connection, organization_id=organization_id, limit=2, offset=1)
+
     assert [second, first] == [row["id"] for row in rows]
+    assert [second, first] == [row["id"] for row in page]
 
 
 def test_a_refresh_says_what_the_table_says():

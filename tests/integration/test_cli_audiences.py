@@ -40,12 +40,12 @@ BAD_FILES = {
     "key twice": (b'{"topicIds": [1], "topicIds": [2]}', "'topicIds': must not be given twice"),
 }
 BAD_OPTIONS = {
-    "cron": (["--cron", "61 6 * * *"], "refresh_cron: "),
-    "cron of six fields": (["--cron", "0 6 * * * *"], "refresh_cron: "),
-    "zone": (["--timezone", "Europe/Atlantis"], "timezone: "),
-    "recipient": (["--notify", "ann@example.com", "--notify", "not an address"], "notify_emails: "),
-    "window": (["--window", "1440"], "refresh_window_minutes: "),
-    "name": (["--name", " "], "name: "),
+    "cron": (["--cron", "61 6 * * *"], "--cron: "),
+    "cron of six fields": (["--cron", "0 6 * * * *"], "--cron: "),
+    "zone": (["--timezone", "Europe/Atlantis"], "--timezone: "),
+    "recipient": (["--notify", "ann@example.com", "--notify", "not an address"], "--notify: "),
+    "window": (["--window", "1440"], "--window: "),
+    "name": (["--name", " "], "--name: "),
     "organization": (["--organization", "acme"], "'acme' is not a UUID."),
     "draft due": (["--due-now"], "--due-now: "),
 }

@@ -25,7 +25,7 @@ from builders import (
     together,
 )
 
-from worker import audiences, daily, errors, manual, runs
+from worker import audiences, errors, runs
 from worker.database import transaction
 
 
@@ -183,81 +183,3 @@ def test_a_request_does_not_wait_for_a_completion(audience_id):
         audiences.refreshed(completing, run_id, now=NOON)
 
     assert (run_id, False) == (asked.run_id, asked.created)
-
-
-def test_pausing_cancels_what_waits_daily(audience_id):
-    """A pause cancels queued daily runs under a code of its own, and neither manual nor running ones."""
-    by_hand = ask(audience_id).run_id
-    waits = queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY)
-    runs_now = queued(audience_id, run_type="daily", lane="daily", data_date=MONDAY, priority=9)
-    claimed(lane="daily")
-
-    cancelled = manual.pause(audience_id, now=NOON)
-
-    assert 1 == cancelled
-    assert ["queued", "cancelled", "running"] == [run_row(it)["status"] for it in (by_hand, waits, runs_now)]
-    assert "AUDIENCE_PAUSED" == run_row(waits)["error_code"]
-
-
-def test_a_paused_audience_has_no_next_date():
-    """A pause clears both dates of an active audience."""
-    audience_id = saved(status="active")
-
-    manual.pause(audience_id, now=NOON)
-
-    assert ("paused", None, None) == tuple(
-        audience_row(audience_id)[name] for name in ("status", "next_slot_at", "next_due_at")
-    )
-
-
-def test_deleting_cancels_whatever_waits(audience_id):
-    """A deletion cancels every queued run; what is finished stays readable by its id."""
-    done = ask(audience_id).run_id
-    complete(done)
-    waiting = [
-        ask(audience_id).run_id,
-        queued(audience_id),
-        queued(audience_id, run_type="daily", lane="daily", data_date=TUESDAY),
-    ]
-
-    cancelled = manual.delete(audience_id, now=NOON)
-
-    assert 3 == cancelled
-    assert ["cancelled"] * 3 == [run_row(it)["status"] for it in waiting]
-    assert "completed" == run_row(done)["status"]
-
-
-def test_a_deleted_audience_is_gone(audience_id):
-    """It is neither found, run, paused nor deleted again, and its keys answer nobody."""
-    ask(audience_id, key="k")
-    manual.delete(audience_id, now=NOON)
-
-    for act in (manual.pause, manual.delete, lambda it: ask(it, key="k")):
-        with pytest.raises(errors.NotFound):
-            act(audience_id)
-
-
-def test_pausing_and_queueing_do_not_deadlock():
-    """Sessions that ask, pause, activate and queue the day for the same audiences all end well."""
-    ready(MONDAY)
-    ids = [saved(status="active", due_now=True) for _ in range(3)]
-
-    def act(engine, number):
-        for audience_id in ids if number % 2 else reversed(ids):
-            match number % 4:
-                case 0:
-                    ask(audience_id)
-                case 1:
-                    manual.pause(audience_id, now=NOON)
-                case 2:
-                    daily.queue_daily_runs(now=NOON)
-                case _:
-                    with transaction() as connection:
-                        audiences.set_status(connection, audience_id, "active", now=NOON)
-        return True
-
-    assert [True] * 8 == together(8, act)
-    for audience_id in ids:
-        assert [1, 1] >= [
-            sum(row[:2] == (kind, "queued") for row in runs_of(audience_id)) for kind in ("manual", "daily")
-        ]

@@ -92,6 +92,15 @@ def test_the_source_url_is_kept_but_not_hashed() -> None:
     assert (sourced.hash, sourced.source_url) == (plain.hash, "https://example.com/topics")
 
 
+def test_whole_numbers_are_integers_however_they_are_written() -> None:
+    """JSON knows one kind of number: 7.0 is 7, in the config and in its hash."""
+    written = {"topicIds": [7.0], "minScore": 60.0, "maxScore": 90.0, "minTopicOverlap": 1.0}
+    config = audience.parse({**written, "filters": {"company.employeeCount": {"min": 5.0}}})
+    plain = {"topicIds": [7], "minScore": 60, "maxScore": 90, "minTopicOverlap": 1}
+
+    assert audience.parse({**plain, "filters": {"company.employeeCount": {"min": 5}}}).hash == config.hash
+
+
 def test_applied_filters_are_the_dotted_keys_in_order() -> None:
     """Only filters that ask for something apply."""
     config = audience.parse(

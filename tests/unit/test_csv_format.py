@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import date
+from weakref import ref
 
 import pytest
 
@@ -102,3 +103,22 @@ def test_pages_do_not_show_in_the_bytes():
     whole = b"".join(csv_format.chunks([rows], defused=True))
     paged = b"".join(csv_format.chunks([rows[:3], rows[3:4], rows[4:]], defused=True))
     assert whole == paged
+
+
+def test_no_page_is_held_while_its_chunk_is_read():
+    """Whoever reads slowly keeps the bytes alive, not the rows they were made of."""
+
+    class Page(list):
+        """A page whose end can be seen."""
+
+    def made():
+        page = Page([row()])
+        seen.append(ref(page))
+        return page
+
+    seen = []
+    chunks = csv_format.chunks((made() for _ in range(9)), defused=True)
+    for _ in range(3):
+        next(chunks)
+
+    assert [None, None] == [page() for page in seen]

@@ -78,7 +78,7 @@ def test_a_sound_schedule_passes(cron: str) -> None:
 )
 def test_a_bad_cron_is_refused_by_name_and_rule(cron: str, rule: str) -> None:
     """One plain sentence, which repeats nothing of what was given."""
-    with pytest.raises(errors.InvalidConfig) as refusal:
+    with pytest.raises(errors.InvalidField) as refusal:
         due.check(cron, "UTC")
 
     assert f"refresh_cron: {rule}" == str(refusal.value)
@@ -105,7 +105,7 @@ def test_a_bad_cron_is_refused_by_name_and_rule(cron: str, rule: str) -> None:
 )
 def test_a_bad_zone_is_refused_by_name_and_rule(zone: str) -> None:
     """Only the package's own names pass, spelled as they are."""
-    with pytest.raises(errors.InvalidConfig) as refusal:
+    with pytest.raises(errors.InvalidField) as refusal:
         due.check("0 6 * * *", zone)
 
     assert "timezone: must be the name of an IANA time zone, such as Europe/Berlin." == str(refusal.value)
@@ -125,7 +125,7 @@ def test_any_text_is_a_schedule_or_a_refusal(cron: str) -> None:
     """Nothing else comes out of it."""
     try:
         due.check(cron, "UTC")
-    except errors.InvalidConfig:
+    except errors.InvalidField:
         return
 
     assert due.next_slot(cron, "UTC", datetime(2025, 1, 1, tzinfo=UTC)) > datetime(2025, 1, 1, tzinfo=UTC)

@@ -105,6 +105,10 @@ def test_the_nested_spelling_says_the_same_as_the_dotted_one() -> None:
         ({"role.seniority": {"values": [], "mode": "any"}}, "filters.role.seniority.mode: is not a known key"),
         ({"jobTitle": {"include": "cfo", "includeMode": "any"}}, "filters.jobTitle.include: must be an object"),
         (
+            {"jobTitle": {"include": {"mode": "any"}, "includeMode": "any"}},
+            "filters.jobTitle.include.mode: must not be given twice",
+        ),
+        (
             {"jobTitle": {"include": ["cfo"], "includeMode": "some"}},
             "filters.jobTitle.include.mode: must be 'any' or 'all'",
         ),

@@ -73,6 +73,8 @@ def test_secrets_are_not_shown(environment):
         ("LEASE_SECONDS", "swordfish", "LEASE_SECONDS: Input should be a valid number"),
         ("SNAPSHOT_RETENTION_DAYS", "29", "SNAPSHOT_RETENTION_DAYS: Input should be greater than or equal to 30"),
         ("LOG_FORMAT", "swordfish", "LOG_FORMAT: Input should be 'json' or 'console'"),
+        ("RATE_LIMIT_PER_MINUTE", "-1", "RATE_LIMIT_PER_MINUTE: Input should be greater than or equal to 0"),
+        ("JWT_ALGORITHM", "none", "JWT_ALGORITHM: Input should be '', 'HS256' or 'RS256'"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(environment, name, value, sentence):
@@ -84,6 +86,48 @@ def test_what_cannot_work_is_refused_by_name(environment, name, value, sentence)
 
     assert sentence in str(refusal.value)
     assert "swordfish" not in str(refusal.value)
+
+
+ISSUED = {"JWT_ISSUER": "https://login.example.com", "JWT_AUDIENCE": "audiences"}
+HS256 = {**ISSUED, "JWT_ALGORITHM": "HS256", "JWT_SECRET": "swordfish" * 4}
+RS256 = {**ISSUED, "JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": "swordfish"}
+NOT_HS256 = "HS256 needs a JWT_SECRET of 32 bytes or more, and no JWT_PUBLIC_KEY or JWT_JWKS_FILE"
+NOT_RS256 = "RS256 needs either JWT_PUBLIC_KEY or JWT_JWKS_FILE, and no JWT_SECRET"
+UNMEANT = "JWT_ALGORITHM must be HS256 or RS256 where other settings of bearer tokens are set"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        *(({**HS256, name: ""}, "JWT_ISSUER and JWT_AUDIENCE must be set where JWT_ALGORITHM is") for name in ISSUED),
+        ({**HS256, "JWT_ALGORITHM": ""}, UNMEANT),
+        *(({name: "swordfish"}, UNMEANT) for name in (*ISSUED, "JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_FILE")),
+        ({**HS256, "JWT_SECRET": ""}, NOT_HS256),
+        ({**HS256, "JWT_SECRET": "x" * 31}, NOT_HS256),
+        ({**HS256, "JWT_PUBLIC_KEY": "swordfish"}, NOT_HS256),
+        ({**HS256, "JWT_JWKS_FILE": "swordfish"}, NOT_HS256),
+        ({**RS256, "JWT_PUBLIC_KEY": ""}, NOT_RS256),
+        ({**RS256, "JWT_JWKS_FILE": "swordfish"}, NOT_RS256),
+        ({**RS256, "JWT_SECRET": "swordfish" * 4}, NOT_RS256),
+    ],
+)
+def test_bearer_tokens_are_signed_one_way_or_not_at_all(environment, values, sentence):
+    """What does not belong to the one algorithm, or is missing from it, is one sentence that repeats no value."""
+    environment(**values)
+
+    with pytest.raises(InvalidSetting) as refusal:
+        settings.read()
+
+    assert sentence == str(refusal.value)
+
+
+@pytest.mark.parametrize("values", [HS256, RS256, {**RS256, "JWT_PUBLIC_KEY": "", "JWT_JWKS_FILE": "keys.json"}])
+def test_one_algorithm_with_its_key_is_sound(environment, values):
+    """A secret, a public key or a file of public keys, each with its algorithm, is read."""
+    environment(**values)
+
+    assert values["JWT_ALGORITHM"] == settings.read().jwt_algorithm
+    assert "swordfish" * 4 not in repr(settings.read())
 
 
 def test_every_setting_says_what_it_means():
