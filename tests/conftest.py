@@ -29,6 +29,7 @@ BASE = {
     "MAIL_FROM": "Audiences <audiences@example.com>",
     "PUBLIC_URL": "https://audiences.example.com",
     "LOG_FORMAT": "json",
+    "RATE_LIMIT_PER_MINUTE": "0",
     "QUERY_THREADS": "2",
     "QUERY_MEMORY_BYTES": "2000000000",
 }

@@ -23,6 +23,7 @@ from worker.errors import NotFound, Refusal
 from worker.models import api_keys
 
 FORM: Final = re.compile(r"sk_([0-9A-Za-z]{8})[0-9A-Za-z_-]{43}")
+PREFIX: Final = re.compile(r"[0-9A-Za-z]{8}")
 LONGEST_NAME: Final = 100
 # How stale last_used_at may be: a row written at every request would be the busiest of all.
 SEEN_EVERY: Final = timedelta(minutes=1)
@@ -53,30 +54,37 @@ def create(connection: Connection, organization_id: UUID, name: str) -> str:
     return key
 
 
+def is_formed(key: str) -> bool:
+    """Whether this could be a key at all."""
+    return FORM.fullmatch(key) is not None
+
+
 def look_up(connection: Connection, key: str, *, now: datetime | None = None) -> Known | None:
     """Return whose key this is, and note that it was used; None for one that is unknown, revoked or malformed."""
     form = FORM.fullmatch(key)
     if form is None:
         return None
-    query = select(
-        api_keys.c.id,
-        api_keys.c.organization_id,
-        api_keys.c.hash,
-        or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < moment(now) - SEEN_EVERY).label("stale"),
-    ).where(api_keys.c.prefix == form[1], api_keys.c.revoked_at.is_(None))
+    stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < moment(now) - SEEN_EVERY)
+    query = select(api_keys.c.id, api_keys.c.organization_id, api_keys.c.hash, stale.label("stale")).where(
+        api_keys.c.prefix == form[1], api_keys.c.revoked_at.is_(None)
+    )
     row = connection.execute(query).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _hash(key)):
         return None
     if row.stale:
-        connection.execute(update(api_keys).where(api_keys.c.id == row.id).values(last_used_at=moment(now)))
+        # Of requests at the same moment one notes it; whoever holds the row for longer holds nobody up.
+        free = select(api_keys.c.id).where(api_keys.c.id == row.id, stale).with_for_update(skip_locked=True)
+        seen = update(api_keys).where(api_keys.c.id == free.scalar_subquery()).values(last_used_at=moment(now))
+        connection.execute(seen)
     return Known(row.id, row.organization_id)
 
 
-def saved(connection: Connection, organization_id: UUID | None = None) -> Sequence[RowMapping]:
+def saved(connection: Connection, organization_id: UUID | None = None, *, limit: int = 100) -> Sequence[RowMapping]:
     """Return keys without their hashes, newest first; of one organization or of all."""
-    query = select(*(column for column in api_keys.c if column.name != "hash")).order_by(api_keys.c.created_at.desc())
+    query = select(*(column for column in api_keys.c if column.name != "hash"))
     if organization_id is not None:
         query = query.where(api_keys.c.organization_id == organization_id)
+    query = query.order_by(api_keys.c.created_at.desc(), api_keys.c.id).limit(limit)
     return connection.execute(query).mappings().all()
 
 
@@ -85,8 +93,11 @@ def revoke(connection: Connection, prefix: str, *, now: datetime | None = None) 
     Revoke a key for good; again is harmless.
 
     :param prefix: its 8 public characters
+    :raises Refusal: when it cannot be those, without repeating what may be a whole key
     :raises NotFound: when there is no such key
     """
+    if not PREFIX.fullmatch(prefix):
+        raise Refusal("prefix: must be the 8 letters and digits that follow sk_ in a key.")
     known = update(api_keys).where(api_keys.c.prefix == prefix)
     revoked = connection.scalar(
         known.where(api_keys.c.revoked_at.is_(None)).values(revoked_at=moment(now)).returning(api_keys.c.id)

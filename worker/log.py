@@ -13,13 +13,18 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 # Foreign loggers that repeat what our own lines say.
-QUIET = ("celery.app.trace", "celery.worker.strategy", "clickhouse_connect", "httpx", "urllib3", "kombu", "amqp")
+QUIET = (
+    *("celery.app.trace", "celery.worker.strategy", "clickhouse_connect", "httpx", "urllib3", "kombu", "amqp"),
+    *("alembic.runtime.migration", "uvicorn.access"),  # paths hold ids and tokens
+)
 
 ADDRESS = re.compile(
     r"""\b[a-z][a-z0-9+.]*://[^\s'\",)]+"""
     r"""|host='[^']*', port=\d+|host '[^']*'|server at "[^"]*"(, port \d+)?|connecting to [^\s]+:\d+""",
     re.IGNORECASE,
 )
+# What Postgres tells of the row it refused, and pydantic of the value.
+BOUND = re.compile(r"DETAIL:.*?(?=\n\n|\n\[SQL|\Z)|(?<=input_value=).*?(?=, input_type=)", re.DOTALL)
 
 
 def configure(fmt: str, level: str) -> None:
@@ -64,11 +69,11 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def _without_addresses(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Strike hosts and URLs from what libraries say: they may carry passwords, and they are nobody's business."""
+def _without_values(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Strike hosts, URLs and values from what libraries say: passwords and personal data, and nobody's business."""
     for said in ("event", "exception"):
         if said in event:
-            event[said] = ADDRESS.sub("<address>", str(event[said]))
+            event[said] = BOUND.sub("<value>", ADDRESS.sub("<address>", str(event[said])))
     return event
 
 
@@ -76,4 +81,4 @@ def _last(fmt: str) -> list[Processor]:
     """Return what turns an event into text."""
     if fmt == "console":
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    return [structlog.processors.format_exc_info, _without_addresses, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, _without_values, structlog.processors.JSONRenderer()]

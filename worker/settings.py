@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(15, gt=0, description="Period of control.queue_daily_runs, in seconds.")
     watch_seconds: float = Field(15, gt=0, description="Period of control.watch_data, in seconds.")
     rescue_seconds: float = Field(10, gt=0, description="Period of control.rescue, in seconds.")
+    count_seconds: float = Field(60, gt=0, description="Period of control.count, in seconds.")
 
     query_seconds: int = Field(120, ge=1, description="max_execution_time of one ClickHouse statement, in seconds.")
     query_client_seconds: int = Field(130, ge=2, description="How long the client waits for a statement, in seconds.")
@@ -80,14 +81,40 @@ class Settings(BaseSettings):
     mail_from: str = Field("Audiences <audiences@localhost>", description="Sender of ready emails.")
     mail_hours: float = Field(24, gt=0, description="How long temporary refusals are retried, in hours.")
     mail_seconds: float = Field(30, gt=0, description="How long one step of the SMTP conversation may take.")
+    web_host: str = Field("127.0.0.1", description="Address that the HTTP side listens on; 0.0.0.0 for every one.")
+    web_port: int = Field(8000, ge=1, le=65_535, description="Its port.")
+    web_trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks, by commas, whose X-Forwarded-For and -Proto are believed; empty for none.",
+    )
+    internal_host: str = Field("127.0.0.1", description="Address that /metrics and the details of /readyz listen on.")
+    internal_port: int = Field(9100, ge=1, le=65_535, description="Their port, never to be published.")
     web_threads: int = Field(
         16, ge=1, description="Requests that one web process works on at once, each with a connection to PostgreSQL."
+    )
+    web_query_seconds: int = Field(
+        20, ge=1, description="max_execution_time of one ClickHouse statement of a web request, in seconds."
     )
     public_url: str = Field("http://localhost:8000", description="Where clients reach the HTTP side; links start so.")
     token_keys: SecretStr = Field(
         description="Keys that sign links, newest first, comma-separated, 32 characters or more each."
     )
     token_days: int = Field(7, ge=1, description="How long a link in a mail works, in days.")
+    rate_limit_per_minute: int = Field(
+        600, ge=0, description="Requests a minute of one API key, or of all tokens of an organization; 0 for no limit."
+    )
+
+    jwt_algorithm: Literal["", "HS256", "RS256"] = Field(
+        "", description="How bearer tokens are signed; empty for none."
+    )
+    jwt_secret: SecretStr = Field(SecretStr(""), description="HS256: the secret, 32 bytes or more.")
+    jwt_public_key: str = Field("", description="RS256: the public key as PEM; its line ends may be written as \\n.")
+    jwt_jwks_file: str = Field("", description="RS256: a file with the public keys as a JSON Web Key Set.")
+    jwt_issuer: str = Field("", description="Whom bearer tokens must come from: their iss.")
+    jwt_audience: str = Field("", description="Whom bearer tokens must be meant for: their aud.")
+    jwt_organization_claim: str = Field(
+        "organization_id", description="The claim of a bearer token that holds the organization's UUID."
+    )
 
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> Self:
@@ -122,10 +149,31 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _keys_are_long_enough(self) -> Self:
         """Refuse a signing key that could be guessed."""
-        keys = [key for key in self.token_keys.get_secret_value().split(",") if key]
-        if not keys or any(len(key) < 32 for key in keys):  # noqa: PLR2004 - the length HMAC-SHA256 keys should have
+        if not self.token_ring or any(len(key) < 32 for key in self.token_ring):  # noqa: PLR2004 - the length HMAC-SHA256 keys should have
             raise ValueError("TOKEN_KEYS must hold keys of 32 characters or more")
         return self
+
+    @model_validator(mode="after")
+    def _tokens_are_signed_one_way(self) -> Self:
+        """Refuse anything but one algorithm with the one kind of key that it takes."""
+        secret = self.jwt_secret.get_secret_value()
+        public = [self.jwt_public_key, self.jwt_jwks_file]
+        if not self.jwt_algorithm:
+            if secret or any(public) or self.jwt_issuer or self.jwt_audience:
+                raise ValueError("JWT_ALGORITHM must be HS256 or RS256 where other settings of bearer tokens are set")
+            return self
+        if not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("JWT_ISSUER and JWT_AUDIENCE must be set where JWT_ALGORITHM is")
+        if self.jwt_algorithm == "HS256" and (any(public) or len(secret.encode()) < 32):  # noqa: PLR2004 - as its hash
+            raise ValueError("HS256 needs a JWT_SECRET of 32 bytes or more, and no JWT_PUBLIC_KEY or JWT_JWKS_FILE")
+        if self.jwt_algorithm == "RS256" and (secret or all(public) or not any(public)):
+            raise ValueError("RS256 needs either JWT_PUBLIC_KEY or JWT_JWKS_FILE, and no JWT_SECRET")
+        return self
+
+    @property
+    def token_ring(self) -> tuple[str, ...]:
+        """The keys that sign links, newest first."""
+        return tuple(key for key in self.token_keys.get_secret_value().split(",") if key)
 
     @property
     def retry_policy(self) -> Policy:
