@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from worker import person
@@ -48,11 +49,15 @@ def chunks(pages: Iterable[Sequence[Sequence[Any]]], *, defused: bool) -> Iterat
     :param pages: rows in rank order, each in the order of :data:`COLUMNS`; a topic as its columns by name
     :param defused: the run's ``csv_defused``
     """
-    known: dict[tuple[Any, ...], str] = {}
     yield _encoded([HEADER])
-    for page in pages:
-        columns = zip(*page, strict=True)
-        yield _encoded(zip(*_cells(columns, known, defused=defused), strict=True))
+    # No page is held by a name here: whoever takes the chunks may be slow, and there may be many of them.
+    yield from map(partial(_written, {}, defused=defused), pages)
+
+
+def _written(known: dict[tuple[Any, ...], str], page: Sequence[Sequence[Any]], *, defused: bool) -> bytes:
+    """Turn one page into CSV."""
+    columns = zip(*page, strict=True)
+    return _encoded(zip(*_cells(columns, known, defused=defused), strict=True))
 
 
 def _cells(

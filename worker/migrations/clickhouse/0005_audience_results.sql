@@ -1,4 +1,5 @@
--- The frozen result rows of every execution, under its snapshot key. Retention drops whole parts, never rows.
+-- The frozen result rows of every execution, under its snapshot key. Retention drops whole parts, never rows. Short
+-- granules: a page of results is a hundred rows of all columns.
 CREATE TABLE IF NOT EXISTS audience_results$on_cluster
 (
     snapshot_key                UUID,
@@ -58,4 +59,4 @@ ENGINE = $merge_tree
 PARTITION BY written_on
 ORDER BY (snapshot_key, rank)
 TTL written_on + toIntervalDay($retention_days)
-SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
