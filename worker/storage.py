@@ -64,12 +64,13 @@ class Stored:
     sha1: str
 
 
-def put(path: str, chunks: Iterable[bytes], content_type: str) -> Stored:
+def put(path: str, chunks: Iterable[bytes], content_type: str, file_name: str = "") -> Stored:
     """
     Store chunks as one file, counting and hashing them as they go by.
 
     An exception of ``chunks`` comes out as it is, and leaves no file behind.
 
+    :param file_name: what a bucket calls the file to whoever downloads it; ASCII without quotes
     :raises StorageUnavailable: when the storage does not answer
     :raises StorageMisconfigured: when it refuses
     """
@@ -84,6 +85,8 @@ def put(path: str, chunks: Iterable[bytes], content_type: str) -> Stored:
 
     # A folder keeps no content types and refuses to be told one.
     attributes: Attributes | None = {"Content-Type": content_type} if isinstance(store, S3Store) else None
+    if attributes and file_name:
+        attributes["Content-Disposition"] = f'attachment; filename="{file_name}"'
     _named(
         lambda: obstore.put(
             store, path, seen(), attributes=attributes, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
@@ -108,6 +111,28 @@ def signed(path: str, *, seconds: float) -> str | None:
     """Return a link that a bucket serves the file under for a while; None where a folder holds it."""
     store = _named(_store)
     return obstore.sign(store, "GET", path, timedelta(seconds=seconds)) if isinstance(store, S3Store) else None
+
+
+def holds(path: str) -> bool:
+    """
+    Return whether there is such a file.
+
+    :raises StorageUnavailable: when the storage does not answer
+    :raises StorageMisconfigured: when it refuses
+    """
+    try:
+        _named(lambda: obstore.head(_store(), path))
+    except errors.StorageMisconfigured as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        return False
+    return True
+
+
+def located(path: str) -> Path | None:
+    """Return where a folder keeps the file; None where a bucket does."""
+    store = _named(_store)
+    return Path(store.prefix or "/", path) if isinstance(store, LocalStore) else None
 
 
 def delete(path: str) -> None:

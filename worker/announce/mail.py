@@ -152,17 +152,20 @@ def _message(claim: emails.Claim, batch: Batch) -> EmailMessage:
     if claim.run_id not in batch.summaries:
         batch.summaries[claim.run_id] = _summary(claim)
     summary = batch.summaries[claim.run_id]
-    until = claim.claimed_at + timedelta(days=current.token_days)
+    until, forgotten = (claim.claimed_at + timedelta(days=days) for days in (current.token_days, UNSUBSCRIBE_DAYS))
+    reader = links.reader(claim.audience_id, claim.recipient, current.token_ring[0])
     said = letter.Letter(
         audience_name=claim.audience_name,
         data_date=claim.data_date,
         count=claim.result_count,
         seniorities=summary.seniorities,
         industries=summary.industries,
-        download=_link("downloads", links.Purpose.DOWNLOAD, claim, token_days=current.token_days),
+        download=_address("downloads", links.Purpose.DOWNLOAD, links.Link(claim.export_id, claim.mail_id, until)),
         until=until,
         has_file=claim.has_file,
-        unsubscribe=_link("unsubscribe", links.Purpose.UNSUBSCRIBE, claim, token_days=UNSUBSCRIBE_DAYS),
+        unsubscribe=_address(
+            "unsubscribe", links.Purpose.UNSUBSCRIBE, links.Link(claim.audience_id, reader, forgotten)
+        ),
     )
     return letter.compose(
         said,
@@ -183,12 +186,10 @@ def _summary(claim: emails.Claim) -> snapshots.Summary:
     return snapshots.summary(claim.snapshot_key, claim.written_on, query_id=query_id, most_seconds=seconds)
 
 
-def _link(page: str, purpose: links.Purpose, claim: emails.Claim, *, token_days: int) -> str:
-    """Return a signed link that says nothing to whoever reads it."""
+def _address(page: str, purpose: links.Purpose, link: links.Link) -> str:
+    """Return where a link leads: an address that says nothing to whoever reads it."""
     current = settings.current()
-    keys = [key for key in current.token_keys.get_secret_value().split(",") if key]
-    link = links.Link(claim.export_id, claim.mail_id, claim.claimed_at + timedelta(days=token_days))
-    return f"{current.public_url.rstrip('/')}/v1/intent/{page}/{links.sign(purpose, link, keys)}"
+    return f"{current.public_url.rstrip('/')}/v1/intent/{page}/{links.sign(purpose, link, current.token_ring)}"
 
 
 def _kept(claims: Sequence[emails.Claim]) -> AbstractContextManager[lease.Held]:

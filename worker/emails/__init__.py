@@ -4,7 +4,7 @@ Ready emails: one row a recipient, queued with the run that completes, sent once
     pending ── claim ── sending ──► sent
        ▲                   │ ├────► failed      refused for good, or for too long
        └── set_back ───────┘ └────► unknown     the worker or the line broke after the text was handed over
-    pending ──────────────────────► skipped     the audience was paused or deleted meanwhile
+    pending ──────────────────────► skipped     the audience was paused or deleted, or the recipient left it
 
 ``sending`` is committed after the server accepted the recipient and before it gets the text: a mail found in that
 state later may have arrived, and is never sent again by itself. The three ready-email columns of ``runs`` are written

@@ -52,7 +52,8 @@ CLAIM = text(
     WHERE m.id = due.id AND m.status = 'pending' AND r.id = m.run_id AND a.id = r.audience_id AND x.run_id = r.id
     RETURNING m.id, m.fence, m.run_id, m.organization_id, m.recipient, m.message_id, m.attempts,
               clock.at AS claimed_at, m.created_at, a.name, r.data_date, r.result_count, r.snapshot_key, r.written_on,
-              x.id AS export_id, x.status = 'completed' AS has_file, a.status <> 'paused' AND a.deleted_at IS NULL
+              a.id AS audience_id, x.id AS export_id, x.status = 'completed' AS has_file,
+              a.status <> 'paused' AND a.deleted_at IS NULL AND m.recipient = ANY (a.notify_emails)
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
@@ -63,7 +64,7 @@ class Claim:
     A mail that is ours until somebody raises its fence, with what it has to say.
 
     ``attempts`` counts this one; ``has_file`` says whether the run's CSV was stored; ``wanted`` is false where the
-    audience was paused or deleted.
+    audience was paused or deleted, or this recipient taken off its list.
     """
 
     mail_id: UUID
@@ -80,6 +81,7 @@ class Claim:
     result_count: int
     snapshot_key: UUID
     written_on: date
+    audience_id: UUID
     export_id: UUID
     has_file: bool
     wanted: bool

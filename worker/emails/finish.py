@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Uuid, bindparam, func, literal_column, select, text, update
+from sqlalchemy import Connection, DateTime, Uuid, any_, bindparam, func, literal_column, select, text, update
 
 from worker.database import moment
 from worker.emails.claim import FREE, PENDING, SENDING, Claim, later, ours
@@ -52,7 +52,9 @@ def wait_seconds(attempts: int) -> float:
 
 def sending(connection: Connection, held: Claim, *, seconds: float, now: datetime | None = None) -> bool:
     """
-    Note that the text is about to be handed over; False where the audience was paused or deleted meanwhile.
+    Note that the text is about to be handed over; False where nobody wants it any more.
+
+    The audience was paused or deleted meanwhile, or the recipient taken off its list.
 
     :param seconds: lease from here on
     :raises ClaimLost: when somebody else holds the mail by now
@@ -60,7 +62,12 @@ def sending(connection: Connection, held: Claim, *, seconds: float, now: datetim
     wanted = (
         select(runs.c.id)
         .join(audiences, audiences.c.id == runs.c.audience_id)
-        .where(runs.c.id == held.run_id, audiences.c.status != "paused", audiences.c.deleted_at.is_(None))
+        .where(
+            runs.c.id == held.run_id,
+            audiences.c.status != "paused",
+            audiences.c.deleted_at.is_(None),
+            ready_emails.c.recipient == any_(audiences.c.notify_emails),
+        )
     )
     mail = (ours([held]), ready_emails.c.status == PENDING)
     noted = connection.execute(

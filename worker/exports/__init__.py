@@ -7,6 +7,19 @@ offered, because only the claim that still holds can complete the row.
 
 from worker.exports.claim import Claim, claim, due, renew
 from worker.exports.finish import complete, expired, release, set_back
-from worker.exports.offer import ensure, get, queue
+from worker.exports.offer import ensure, get, linked, queue
 
-__all__ = ["Claim", "claim", "complete", "due", "ensure", "expired", "get", "queue", "release", "renew", "set_back"]
+__all__ = [
+    "Claim",
+    "claim",
+    "complete",
+    "due",
+    "ensure",
+    "expired",
+    "get",
+    "linked",
+    "queue",
+    "release",
+    "renew",
+    "set_back",
+]

@@ -41,7 +41,7 @@ CLAIM = text(
         updated_at = clock.at
     FROM due, clock, runs r
     WHERE e.id = due.id AND e.status = 'processing' AND r.id = e.run_id
-    RETURNING e.id, e.fence, e.organization_id, e.audience_id, e.run_id, e.failures, e.created_at,
+    RETURNING e.id, e.fence, e.organization_id, e.audience_id, e.run_id, e.file_name, e.failures, e.created_at,
               r.data_date, r.result_count, r.snapshot_key, r.written_on, r.csv_defused
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
@@ -60,6 +60,7 @@ class Claim:
     organization_id: UUID
     audience_id: UUID
     run_id: UUID
+    file_name: str
     failures: int
     queued_at: datetime
     data_date: date

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, any_, false, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.database import moment
 from worker.errors import ExportNotFound, NotAllowed, RunNotFound
-from worker.models import exports, runs
+from worker.models import audiences, exports, ready_emails, runs
 
 OUTCOME: Final = (
     *("storage_provider", "bucket_name", "file_id", "byte_size", "content_sha1", "row_count"),
@@ -62,17 +62,47 @@ def ensure(
     return get(connection, organization_id, run_id)
 
 
-def get(connection: Connection, organization_id: UUID, run_id: UUID) -> RowMapping:
+def get(connection: Connection, organization_id: UUID, run_id: UUID, export_id: UUID | None = None) -> RowMapping:
     """
     Return a run's export.
 
-    :raises NotFound: when the organization has no such run, or it no export
+    :param export_id: the only one to look for
+    :raises NotFound: when the organization has no such run, or it no such export
     """
     query = select(exports).where(exports.c.organization_id == organization_id, exports.c.run_id == run_id)
+    if export_id is not None:
+        query = query.where(exports.c.id == export_id)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise ExportNotFound(f"There is no export of run {run_id}.")
+        raise ExportNotFound(f"There is no such export of run {run_id}.")
     return row
+
+
+def linked(connection: Connection, export_id: UUID, mail_id: UUID) -> RowMapping | None:
+    """
+    Return an export as whoever holds a link to it may see it, with its run's and its audience's share.
+
+    A signed link is its own leave to look, so no organization is asked for.
+
+    :param mail_id: row of ``ready_emails`` that the link was sent in, or an id of none
+    :returns: the export, ``audience_name``, ``data_date``, ``result_count``; ``mailed``, whether that mail's recipient
+        still is on the list of an audience that still is there. None where the export is no longer kept
+    """
+    mailed = (ready_emails.c.recipient == any_(audiences.c.notify_emails)) & audiences.c.deleted_at.is_(None)
+    query = (
+        select(
+            *exports.c,
+            audiences.c.name.label("audience_name"),
+            runs.c.data_date,
+            runs.c.result_count,
+            func.coalesce(mailed, false()).label("mailed"),
+        )
+        .join(runs, runs.c.id == exports.c.run_id)
+        .join(audiences, audiences.c.id == exports.c.audience_id)
+        .outerjoin(ready_emails, (ready_emails.c.run_id == runs.c.id) & (ready_emails.c.id == mail_id))
+        .where(exports.c.id == export_id)
+    )
+    return connection.execute(query).mappings().one_or_none()
 
 
 def _exportable(connection: Connection, organization_id: UUID, run_id: UUID, now: datetime | None) -> RowMapping:

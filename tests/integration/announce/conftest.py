@@ -90,7 +90,7 @@ def completed(clickhouse: Client) -> Callable[..., Run]:
         run, snapshot_key, today = Run(uuid4(), uuid4(), uuid4()), uuid4(), datetime.now(UTC).date()
         _freeze(clickhouse, snapshot_key, today, results if rows is None else rows)
         with transaction() as connection:
-            connection.execute(insert(models.audiences).values(_audience(run, name)))
+            connection.execute(insert(models.audiences).values(_audience(run, name, recipients)))
             connection.execute(insert(models.runs).values(_queued(run)))
             runs = update(models.runs).where(models.runs.c.id == run.run_id)
             connection.execute(runs.values(status="running", claimed_by="w", lease_expires_at=datetime.now(UTC)))
@@ -228,9 +228,10 @@ def _freeze(client: Client, snapshot_key: UUID, written_on: date, rows: int) -> 
     )
 
 
-def _audience(run: Run, name: str) -> dict[str, Any]:
+def _audience(run: Run, name: str, recipients: tuple[str, ...]) -> dict[str, Any]:
     """Build an active audience that is not refreshed by itself."""
     who = {"id": run.audience_id, "organization_id": run.organization_id, "name": name, "status": "active"}
+    who |= {"notify_emails": list(recipients)}
     return who | {"config": {}, "config_hash": "0" * 64, "daily_refresh_enabled": False}
 
 

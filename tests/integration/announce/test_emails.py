@@ -32,7 +32,7 @@ def test_the_mail_counts_its_people_and_links_to_its_export(completed, mailbox, 
 
     (message,) = mailbox()
     text = message.get_body(("plain",)).get_content()
-    keys = [stores.settings().token_keys.get_secret_value()]
+    keys = stores.settings().token_ring
     link = re.search(r"https://audiences.example.com/v1/intent/downloads/(\S+)", text)
     stop = re.search(r"<https://audiences.example.com/v1/intent/unsubscribe/(\S+)>", message["List-Unsubscribe"])
     assert link
@@ -41,12 +41,12 @@ def test_the_mail_counts_its_people_and_links_to_its_export(completed, mailbox, 
     assert ["2  Director", "2  VP", "1  Not known"] == re.findall(r"\d  (?:Director|VP|Not known)", text)[:3]
     assert "3  Software" in text
     assert "person " not in text
-    mail_id = run.mails()[0]["id"]
-    now = datetime.now(UTC)
-    for token, purpose in ((link[1], links.Purpose.DOWNLOAD), (stop[1], links.Purpose.UNSUBSCRIBE)):
-        opened = links.verify(purpose, token, keys, now)
-        assert opened
-        assert (opened.export_id, opened.mail_id) == (run.export()["id"], mail_id)
+    file = links.verify(links.Purpose.DOWNLOAD, link[1], keys)
+    leave = links.verify(links.Purpose.UNSUBSCRIBE, stop[1], keys)
+    assert (file.thing_id, file.reader_id) == (run.export()["id"], run.mails()[0]["id"])
+    assert (leave.thing_id, links.reads(leave, BOTH[0], keys)) == (run.audience_id, True)
+    assert [6, 364] == [(one.expires_at - datetime.now(UTC)).days for one in (file, leave)]
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 def test_nobody_is_announced_too(completed, mailbox, work):
@@ -172,8 +172,11 @@ def test_a_line_that_breaks_after_the_text_is_never_mended_by_a_second_mail(comp
     assert script.texts == []
 
 
-@pytest.mark.parametrize("change_to", [{"status": "paused"}, {"deleted_at": datetime(2026, 5, 5, tzinfo=UTC)}])
-def test_a_paused_or_deleted_audience_is_not_announced(completed, script, change_to, work):
+UNWANTED = ({"status": "paused"}, {"deleted_at": datetime(2026, 5, 5, tzinfo=UTC)}, {"notify_emails": []})
+
+
+@pytest.mark.parametrize("change_to", UNWANTED)
+def test_nobody_is_told_of_an_audience_that_was_paused_deleted_or_left(completed, script, change_to, work):
     """Its mails are skipped, and no server is bothered."""
     run = completed(1, recipients=BOTH)
     run.change_audience(**change_to)
@@ -183,10 +186,11 @@ def test_a_paused_or_deleted_audience_is_not_announced(completed, script, change
     assert (script.heard, run.told()) == ([], (None, None, None))
 
 
-def test_pausing_in_the_last_moment_still_helps(completed, script, work):
+@pytest.mark.parametrize("change_to", UNWANTED)
+def test_the_last_moment_still_helps(completed, script, change_to, work):
     """Between RCPT and DATA the audience is looked at once more."""
     run = completed(1, recipients=BOTH[:1])
-    script.before["RCPT"] = lambda: run.change_audience(status="paused")
+    script.before["RCPT"] = lambda: run.change_audience(**change_to)
     work()
 
     assert (run.statuses(), script.texts) == (["skipped"], [])
