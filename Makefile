@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools screenshots fuzz bench-http tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ demo: $(DEMO) ## 25 audiences from sample data to delivered mails, watched live;
 up: $(DEMO) ## start PostgreSQL, Redis, ClickHouse and a mailbox for development, until Ctrl-C
 	@$(BIN)/python -m local up $(ARGS)
 
-test: $(DEV) ## every test, with branch coverage of worker and scheduler; a choice of tests in ARGS="tests/unit -x"
+test: $(DEV) ## every test, with branch coverage of worker, scheduler and api; a choice of tests in ARGS="tests/unit -x"
 	@$(BIN)/coverage erase
 	@failed=0; \
 	$(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || failed=$$?; \
@@ -59,6 +59,12 @@ tools:
 
 demo-proof: $(DEV) ## the demo at full size, every count checked against the oracle; takes minutes
 	DEMO_PEOPLE=1000000 DEMO_SIGNALS=6000000 DEMO_SECONDS=600 $(BIN)/pytest tests/acceptance/test_demo.py $(ARGS)
+
+fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operation, SEED=1
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
+
+bench-http: $(DEMO) ## p50 and p99 of the HTTP side beside a bare FastAPI route; ARGS="--clients 50 --seconds 10"
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)

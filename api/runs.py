@@ -38,8 +38,8 @@ def queue_run(
         str | None,
         Header(
             alias="Idempotency-Key",
-            max_length=manual.LONGEST_KEY,
             description="Optional. The same key answers with the same run, whatever became of it.",
+            json_schema_extra={"minLength": 1, "maxLength": manual.LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         ),
     ] = None,
 ) -> Response:

@@ -27,10 +27,10 @@ from local.saving import NotSaved, save
 from local.servers import Servers
 from worker import clickhouse, migrate
 
-PROGRAMS: Final = ("control", "worker", "manual", "announce", "flower", "beat")
+PROGRAMS: Final = ("control", "worker", "manual", "announce", "web", "flower", "beat")
 MARK: Final = "audience-worker-demo"
 LOOKS_PER_SECOND: Final = 2
-FLOWER_SECONDS: Final = 20
+LISTEN_SECONDS: Final = 20
 
 
 class DemoFailed(Exception):
@@ -80,7 +80,7 @@ def _played(options: Options, folder: Path, shown: show.Shown, running: ExitStac
     servers = Servers(folder)
     with shown.step("Starting PostgreSQL, Redis, ClickHouse and a mailbox"):
         running.enter_context(servers)
-    environment = tuned(servers, flower_port=free_port())
+    environment = tuned(servers, ports=(free_port(), free_port(), free_port()))
     _begin_anew(folder, servers, environment)
     with shown.step("Migrating PostgreSQL and ClickHouse"):
         migrate.migrate()
@@ -187,12 +187,13 @@ def _summarize(
         f" (the runs, two at a time, took {sum(line.seconds or 0 for line in completed):.1f} s); {whole:.1f} s in all."
     )
     shown.say(f"CSVs:   {folder / 'exports'}\nMails:  {folder / 'mail' / 'mailbox' / 'new'}\nLogs:   {folder / 'logs'}")
-    shown.say(f"Flower: {_flower(int(environment['PORT']))}")
+    shown.say(f"HTTP:   {_address(int(environment['WEB_PORT']))}")
+    shown.say(f"Flower: {_address(int(environment['PORT']))}")
 
 
-def _flower(port: int) -> str:
-    """Return Flower's address, once it answers."""
-    until = time.monotonic() + FLOWER_SECONDS
+def _address(port: int) -> str:
+    """Return a program's address, once it answers."""
+    until = time.monotonic() + LISTEN_SECONDS
     while not taken(port) and time.monotonic() < until:
         time.sleep(0.1)
     return f"http://{HOST}:{port}" if taken(port) else "does not answer; see its log"

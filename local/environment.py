@@ -38,10 +38,12 @@ TUNED: Final[Mapping[str, str]] = {
 }
 
 
-def tuned(servers: Servers, *, flower_port: int) -> dict[str, str]:
-    """What the demo's programs need: these servers, a database of their own, and Flower's port."""
+def tuned(servers: Servers, *, ports: tuple[int, int, int]) -> dict[str, str]:
+    """What the demo's programs need: these servers, a database of their own, and ports: Flower's and the HTTP side's."""
     database = make_url(servers.postgres.url).set(database=DATABASE).render_as_string(hide_password=False)
-    return {**servers.environment(), **TUNED, "DATABASE_URL": database, "PORT": str(flower_port)}
+    own = dict(zip(("PORT", "WEB_PORT", "INTERNAL_PORT"), map(str, ports), strict=True))
+    link = {"PUBLIC_URL": f"http://{HOST}:{own['WEB_PORT']}"}
+    return {**servers.environment(), **TUNED, "DATABASE_URL": database, **own, **link}
 
 
 def whole(settings: Mapping[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ def _timetable(sender: Any, **_: object) -> None:
         ticks.watch_data: current.watch_seconds,
         ticks.rescue_lost: current.rescue_seconds,
         ticks.rescue_announcements: current.rescue_seconds,
+        ticks.count: current.count_seconds,
     }
     for tick, seconds in periods.items():
         sender.add_periodic_task(seconds, tick.s(), name=tick.name)

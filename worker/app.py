@@ -86,6 +86,15 @@ def ring(queue: str, bells: int) -> int:
     return missing
 
 
+def answers() -> bool:
+    """Return whether the broker answers."""
+    try:
+        with redis.Redis.from_url(settings.current().redis_url.get_secret_value(), **SOCKETS) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
 def stopping() -> bool:
     """Return whether this worker was told to stop."""
     return bool(_stopped_at.value)

@@ -37,9 +37,14 @@ def migrate() -> dict[str, object]:
 
 
 def pending(connection: Connection) -> bool:
-    """Return whether Postgres lacks a migration of this version."""
-    head = ScriptDirectory.from_config(_alembic(connection)).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() != head
+    """
+    Return whether Postgres lacks a migration of this version.
+
+    A revision that this version does not know is a newer one's: while a deployment goes on, the old processes work.
+    """
+    scripts = ScriptDirectory.from_config(_alembic(connection))
+    known = {script.revision for script in scripts.walk_revisions()} - {scripts.get_current_head()}
+    return MigrationContext.configure(connection).get_current_revision() in {None, *known}
 
 
 def _alembic(connection: Connection) -> Config:

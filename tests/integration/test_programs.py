@@ -76,7 +76,7 @@ def test_every_line_of_the_projects_procfile_gives_way_to_its_program():
     """A shell in between would swallow the signals."""
     lines = parse_procfile(PROCFILE.read_text()).processes
 
-    assert {"worker", "manual", "announce", "control", "beat", "flower", "release"} == set(lines)
+    assert {"worker", "manual", "announce", "control", "beat", "web", "flower", "release"} == set(lines)
     assert [] == [line for line in lines.values() if not line.startswith("exec ")]
 
 

@@ -17,7 +17,7 @@ SECRETS = {
     "FLOWER_BASIC_AUTH": "operator:f",
 }
 SERVERS = {"postgres", "redis", "clickhouse", "mail"}
-PROCESSES = {"migrate", "worker", "manual", "announce", "control", "beat", "flower"}
+PROCESSES = {"migrate", "worker", "manual", "announce", "control", "beat", "web", "flower"}
 
 
 def compose(folder: Path, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 def test_the_whole_system_is_there(services: dict[str, dict[str, Any]]) -> None:
-    """Four servers and seven processes make the system."""
+    """Four servers and eight processes make the system."""
     assert set(services) == SERVERS | PROCESSES
 
 
@@ -106,6 +106,20 @@ def test_processes_wait_for_the_migration(services: dict[str, dict[str, Any]]) -
     waits = {name: services[name]["depends_on"].get("migrate") for name in PROCESSES - {"migrate"}}
 
     assert set(map(str, waits.values())) == {"{'condition': 'service_completed_successfully'}"}
+
+
+def test_the_internal_port_is_not_published(services: dict[str, dict[str, Any]]) -> None:
+    """Of the HTTP side's two ports only the public one is reachable from outside."""
+    assert [port.removesuffix("/tcp") for port in services["web"]["ports"]] == ["127.0.0.1:8000:8000"]
+    assert [name for name, service in services.items() if "9100" in str(service.get("ports", ""))] == []
+
+
+def test_the_http_side_reads_exports_only(services: dict[str, dict[str, Any]]) -> None:
+    """Whoever faces the outside cannot change a stored file."""
+    mounts = {name: services[name].get("volumes", []) for name in PROCESSES}
+
+    assert mounts["web"] == ["exports:/var/lib/audience-worker/exports:ro"]
+    assert {name for name, found in mounts.items() if found and not found[0].endswith(":ro")} == {"announce", "control"}
 
 
 def test_a_worker_may_finish_before_it_is_killed(services: dict[str, dict[str, Any]]) -> None:

@@ -9,11 +9,12 @@ from worker.models.announcing import exports, ready_emails
 from worker.models.audiences import audiences
 from worker.models.base import metadata
 from worker.models.runs import idempotency_keys, run_attempts, runs
-from worker.models.system import api_keys, data_dates, ticks, workers
+from worker.models.system import api_keys, counted, data_dates, ticks, totals, workers
 
 __all__ = [
     "api_keys",
     "audiences",
+    "counted",
     "data_dates",
     "exports",
     "idempotency_keys",
@@ -22,5 +23,6 @@ __all__ = [
     "run_attempts",
     "runs",
     "ticks",
+    "totals",
     "workers",
 ]

@@ -64,4 +64,5 @@ ready_emails = Table(
     CheckConstraint("status <> 'sending' OR claimed_by IS NOT NULL", name="claimed_when_sending"),
     CheckConstraint("status IN ('pending', 'sending') OR claimed_by IS NULL", name="free_when_settled"),
     Index("ready_emails_due", "due_at", postgresql_where=text("status IN ('pending', 'sending')")),
+    Index("ready_emails_settled", "updated_at", postgresql_where=text("status NOT IN ('pending', 'sending')")),
 )

@@ -1,6 +1,6 @@
 """What the system knows of its data, its workers and its clients."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, Index, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, Double, Index, Table, Text, Uuid
 
 from worker.models.base import metadata, moment, now
 
@@ -33,6 +33,24 @@ ticks = Table(
     Column("name", Text, primary_key=True),
     moment("passed_at", nullable=False),
 )
+
+totals = Table(
+    "totals",
+    metadata,
+    *(Column(name, Text, primary_key=True) for name in ("name", "first", "second")),
+    Column("value", Double, nullable=False),
+    CheckConstraint("value >= 0", name="value_sane"),
+)
+
+
+counted = Table(
+    "counted",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    moment("until", nullable=False),
+    CheckConstraint("one", name="one_row"),
+)
+
 
 api_keys = Table(
     "api_keys",

@@ -1,9 +1,10 @@
 """An organization, its key, and clients of the HTTP side."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
 import httpx
+import mails
 import pytest
 import web
 
@@ -35,3 +36,16 @@ def stranger(address: str) -> Iterator[httpx.Client]:
     """A client of another organization."""
     with web.client(address, web.key_of()) as client:
         yield client
+
+
+@pytest.fixture
+def site(stores) -> Iterator[httpx.Client]:
+    """The HTTP side over stores that can hold results, and a stranger's browser."""
+    with web.served(create()) as address, httpx.Client(base_url=address, timeout=30) as browser:
+        yield browser
+
+
+@pytest.fixture
+def mailed(clickhouse, mailbox, site) -> Callable[..., tuple[UUID, dict[str, list[str]]]]:
+    """Carry an audience's run to its mails: its id and, by recipient, the paths of download and unsubscribe."""
+    return lambda *recipients: mails.mailed(clickhouse, mailbox, *recipients)

@@ -1,7 +1,5 @@
 """Runs over HTTP: queue, list, read, cancel."""
 
-from uuid import uuid4
-
 import builders
 import pytest
 
@@ -144,7 +142,7 @@ def test_only_a_queued_run_can_be_cancelled(client, audience_id, path, state):
     assert (409, f"RUN_ALREADY_{state.upper()}") == (answer.status_code, answer.json()["error"]["code"])
 
 
-@pytest.mark.parametrize("name", ["not-an-id", str(uuid4()).replace("-", "")[:31], "%00"])
+@pytest.mark.parametrize("name", ["not-an-id", "79bbdc99c13e4a82b13962139910848", "%00"])
 def test_a_malformed_id_is_nothing_s_name(client, path, name):
     """A path that cannot name a run names none, and one that cannot name an audience names none either."""
     run, audience = client.get(f"{path}/{name}"), client.get(f"/v1/intent/audiences/{name}/runs")
