@@ -20,8 +20,14 @@ STANDING = frozenset({"due", "ready", "future"})
 
 @app.task(name="control.ring")
 def ring() -> dict[str, Any]:
-    """Ring for whatever is due."""
-    return _tick("ring", settings.current().ring_seconds, tasks.ring_due)
+    """Ring for whatever is due, and where nobody has been seen lately."""
+
+    def story() -> dict[str, int]:
+        rung = tasks.ring_due()
+        tasks.ring_silent()
+        return rung
+
+    return _tick("ring", settings.current().ring_seconds, story)
 
 
 @app.task(name="control.queue_daily_runs")

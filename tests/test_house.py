@@ -40,7 +40,7 @@ ROOMS = {
     "obstore": ("worker.storage",),
     "jinja2": ("worker.letter",),
     "pydantic_settings": ("worker.settings",),
-    "celery": ("worker.app", "worker.tasks", "scheduler"),
+    "celery": ("worker.app", "worker.tasks", "worker.hearing", "scheduler"),
     "kombu": ("worker.app", "worker.tasks", "scheduler"),
     "redis": ("worker.app", "cli", "local"),
     "alembic": ("worker.migrate", "worker.migrations"),
