@@ -26,12 +26,15 @@ Result = TypeVar("Result")
 
 BY_CODE: Mapping[int, type[errors.AttemptError]] = {
     **dict.fromkeys((159, 160, 209), errors.QueryTimeout),
-    **dict.fromkeys((202, 252), errors.ClickHouseOverloaded),
+    # Too many queries, connections, parts or waiting threads, a spent quota, a pressed processor.
+    **dict.fromkeys((201, 202, 203, 252, 439, 745), errors.ClickHouseOverloaded),
+    # Statements are ours: what a server does not know or forbids in them was deployed wrong.
     **dict.fromkeys(
-        (16, 36, 47, 60, 62, 81, 192, 193, 194, 242, 243, 497, 516),
+        (16, 36, 46, 47, 60, 62, 81, 115, 164, 192, 193, 194, 242, 243, 452, 497, 516),
         errors.ClickHouseMisconfigured,
     ),
-    **dict.fromkeys((210, 279), errors.ClickHouseUnavailable),
+    # A shard, a replica or the keeper behind the server that answered, or that server shutting down.
+    **dict.fromkeys((210, 225, 236, 279, 285, 519, 999), errors.ClickHouseUnavailable),
     241: errors.QueryMemoryLimit,
     394: errors.QueryCancelled,
 }
@@ -39,6 +42,8 @@ MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
 # How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
 SHORT = 10
 TOO_LARGE = ("Field value too long", "Too many form fields")
+# How a memory limit begins that the server or the user met, not the query; versions differ in their words.
+PRESSED = ("(total)", "(for user)", "User memory limit", "Total memory limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,7 @@ def _name(error: ClickHouseError) -> errors.AttemptError:
     code, text = getattr(error, "code", None), str(error)
     if any(words in text for words in TOO_LARGE):
         return errors.ConfigRefused()
-    if code == 241 and ("(total)" in text or "(for user)" in text):  # noqa: PLR2004 - MEMORY_LIMIT_EXCEEDED
+    if code == 241 and any(words in text for words in PRESSED):  # noqa: PLR2004 - MEMORY_LIMIT_EXCEEDED
         return errors.ClickHouseOverloaded()
     if code is None and isinstance(error, (ProgrammingError, DataError)):
         return errors.InternalError()
