@@ -10,7 +10,7 @@ from builders import claimed, run_row, saved
 from sqlalchemy import text
 
 from worker import clickhouse as door
-from worker import loads, manual, settings, snapshots
+from worker import drain, loads, manual, settings, snapshots
 from worker.database import transaction
 from worker.materialize import materialize
 
@@ -105,6 +105,21 @@ def test_a_query_that_needs_too_much_memory(run_id, changed):
     assert MEMORY == came_of(run_id)
 
 
+def test_the_plan_after_a_memory_limit_fits_where_the_usual_one_did_not(run_id, changed, clickhouse):
+    """The second attempt writes small blocks and completes under the limit that ended the first."""
+    clickhouse.command("TRUNCATE TABLE intent_signals")
+    clickhouse.command("INSERT INTO people (hem_hash, hashed_email) SELECT number, hex(number) FROM numbers(60000)")
+    clickhouse.command(f"INSERT INTO intent_signals SELECT '{DAY}', 1, number, 90 FROM numbers(60000)")
+    changed(QUERY_MEMORY_BYTES=130_000_000)
+
+    first = came_of(run_id)
+    with transaction() as connection:
+        connection.execute(text("UPDATE runs SET due_at = now()"))
+    second = came_of(run_id)
+
+    assert (MEMORY, ("completed", "completed", None, None, 2)) == (first, second)
+
+
 def test_a_query_that_takes_too_long(run_id, changed, clickhouse):
     """ClickHouse itself ends what runs longer than QUERY_SECONDS."""
     changed(QUERY_SECONDS=1)
@@ -151,6 +166,20 @@ def test_a_server_that_dies_in_mid_query_and_is_gone_after(run_id, clickhouse, s
         servers.clickhouse.start()
 
     assert (UNAVAILABLE, UNAVAILABLE) == (during, afterwards)
+
+
+def test_a_server_at_fault_closes_the_lane(run_id, changed, monkeypatch):
+    """A server that answers the ping and goes away costs one run an uncharged attempt, and no other is begun."""
+    others = [manual.queue(saved(now=None)).run_id for _ in range(2)]
+    changed(CLICKHOUSE_URL="http://default@127.0.0.1:9/default")
+    monkeypatch.setattr(door, "ping", lambda: None)
+
+    done = drain.drain("manual", "w1")
+
+    rows = [run_row(it) for it in (run_id, *others)]
+    assert 1 == done["closed"]
+    assert [0, 0, 1] == sorted(row["fence"] for row in rows)
+    assert {("queued", 0)} == {(row["status"], row["attempts"]) for row in rows}
 
 
 def test_a_wrong_password(run_id, changed, stores):
