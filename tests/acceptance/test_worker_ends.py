@@ -66,8 +66,8 @@ def _statuses():
         return dict(tuple(row) for row in connection.execute(counted))
 
 
-def test_a_run_that_kills_its_worker_each_time_fails_and_harms_no_other(worker):
-    """After as many lost workers as its budget has attempts it is WORKER_LOST; the others are completed at once."""
+def test_a_run_that_kills_its_worker_fails_and_sigterm_stops_claiming(worker):
+    """The poison run is WORKER_LOST after its budget and harms no other; nothing is claimed a second after SIGTERM."""
     healthy = [queued(saved(now=None)) for _ in range(3)]
     poison = queued(saved(topics=(POISON,), now=None), priority=9)
     ring("manual", 4)
@@ -94,12 +94,10 @@ def test_a_run_that_kills_its_worker_each_time_fails_and_harms_no_other(worker):
     ]
     assert worker.running("manual")
 
-
-def test_sigterm_stops_claiming_within_a_second(worker):
-    """Of many due runs none is claimed later than a second after the signal, and none is left half done."""
+    # Its pool has recovered: the same worker shows how one that is told to stop ends.
     many_queued(saved(now=None), 500)
     ring("manual", 1)
-    _awaited(lambda: _statuses().get("completed", 0) > 2, "the first completions")
+    _awaited(lambda: _statuses().get("completed", 0) > 5, "the first completions")
 
     with transaction() as connection:
         told = connection.scalar(select(func.clock_timestamp()))
@@ -109,4 +107,4 @@ def test_sigterm_stops_claiming_within_a_second(worker):
     with transaction() as connection:
         last = connection.scalar(select(func.max(models.runs.c.first_claimed_at)))
     assert last - told < timedelta(seconds=1)
-    assert {"completed", "queued"} == set(_statuses())
+    assert {"completed", "failed", "queued"} == set(_statuses())
