@@ -2,7 +2,8 @@
 The ticks: each calls one story and returns its counts.
 
 A tick looks at the state, not at its own call, so a lost one is made up for by the next, and a backlog of them
-answers itself: whoever comes within half a period of the last pass returns at once.
+answers itself: whoever comes within half a period of the last pass returns at once. A pass that takes longer may be
+overlapped by the next one; every story bears that.
 """
 
 from collections.abc import Callable
