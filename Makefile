@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools lives screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ tools:
 
 demo-proof: $(DEV) ## the demo at full size, every count checked against the oracle; takes minutes
 	DEMO_PEOPLE=1000000 DEMO_SIGNALS=6000000 DEMO_SECONDS=600 $(BIN)/pytest tests/acceptance/test_demo.py $(ARGS)
+
+lives: $(DEV) ## walk through 2,000 new lives of runs; a choice of how many in RUN_LIVES=500
+	RUN_LIVES=$(or $(RUN_LIVES),2000) $(BIN)/pytest tests/integration/test_run_life.py $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)
