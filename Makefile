@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools lives screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools lives mutants screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo-proof: $(DEV) ## the demo at full size, every count checked against the ora
 
 lives: $(DEV) ## walk through 2,000 new lives of runs; a choice of how many in RUN_LIVES=500
 	RUN_LIVES=$(or $(RUN_LIVES),2000) $(BIN)/pytest tests/integration/test_run_life.py $(ARGS)
+
+mutants: $(DEV) ## take out one guard at a time and see that its test notices; some of them in ARGS="fence kill"
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)
