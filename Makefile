@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools lives mutants screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools lives mutants recovery screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ lives: $(DEV) ## walk through 2,000 new lives of runs; a choice of how many in R
 
 mutants: $(DEV) ## take out one guard at a time and see that its test notices; some of them in ARGS="fence kill"
 	$(BIN)/python tests/mutants.py $(ARGS)
+
+recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an hour; a choice in ARGS="-k redis"
+	$(BIN)/pytest tests/recovery -v --timeout 1500 $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)

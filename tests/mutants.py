@@ -143,6 +143,20 @@ GUARDS: Final = (
         f"{TESTS}/test_materialize.py::test_data_replaced_under_a_run_is_read_again",
     ),
     Guard(
+        "the least busy organization first",
+        "worker/runs/claim.py",
+        "ORDER BY waiting.load, waiting.rank DESC, random()",
+        "ORDER BY waiting.rank DESC, random()",
+        "tests/acceptance/test_recovery.py::test_the_small_are_served_beside_the_big",
+    ),
+    Guard(
+        "no claim after SIGTERM",
+        "worker/drain.py",
+        "while not stopping() and ",
+        "while ",
+        "tests/acceptance/test_recovery.py::test_a_stopped_worker_claims_nothing_more",
+    ),
+    Guard(
         "`sending` before DATA",
         "worker/mailer.py",
         "            before_data()\n            self._deliver(smtp, text)\n",
