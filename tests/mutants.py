@@ -146,8 +146,8 @@ GUARDS: Final = (
         "the least busy organization first",
         "worker/runs/claim.py",
         "ORDER BY waiting.load, waiting.rank DESC, random()",
-        "ORDER BY waiting.rank DESC, random()",
-        "tests/acceptance/test_recovery.py::test_the_small_are_served_beside_the_big",
+        "ORDER BY r.due_at",
+        f"{TESTS}/test_run_claim.py::test_a_small_organization_is_next_beside_a_big_one",
     ),
     Guard(
         "no claim after SIGTERM",
