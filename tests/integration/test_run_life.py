@@ -217,7 +217,7 @@ def check_turns(claims, due, busy) -> None:
         assert all(last <= row["due_at"] for row in ours if row["id"] not in mine)
 
 
-@pytest.mark.timeout(0 if WALKS else 120)
+@pytest.mark.timeout(0 if WALKS else 300)
 def test_whatever_happens_to_runs_the_rules_hold(tables):
     """Queued, claimed, renewed, lost, rescued, set back, cancelled and completed in any order, no rule is broken."""
     few = settings(max_examples=40, derandomize=True, database=None)
