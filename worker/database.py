@@ -8,20 +8,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Engine, create_engine, func, literal
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import ColumnElement, Connection, DateTime, Engine, create_engine, event, func, literal, select
 
 from worker import settings
 
-# Server-side bounds, so that a forgotten transaction or lock never outlives its usefulness. In milliseconds.
-BOUNDS = "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c timezone=UTC"
+# Server-side bounds, so that a forgotten transaction or lock never outlives its usefulness, in milliseconds. A frozen
+# process that holds a lane's lock keeps everybody waiting, so its transaction ends soon.
+BOUNDS = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+# How long we wait for an answer, in seconds: a little longer than the server may take, for then it is the line that is
+# silent, and no socket option tells where something between us and the server still confirms what we send.
+ANSWER_SECONDS = 20.0
+LATE_SECONDS = 5.0
+
+
+class Bounded(psycopg.Connection[Any]):
+    """A connection that breaks instead of waiting for ever; ``seconds`` replaces :data:`ANSWER_SECONDS` for a while."""
+
+    seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer, and not too long."""
+        try:
+            return super().wait(gen, interval, timeout or self.seconds or ANSWER_SECONDS)
+        except psycopg.OperationalError:
+            # An answer still to come would be taken for the next statement's.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
 
 @cache
 def engine() -> Engine:
     """Return this process's engine; nothing connects before the first statement."""
     current = settings.current()
-    return create_engine(
+    made = create_engine(
         current.database_url.get_secret_value(),
         pool_size=current.web_threads,  # opened as they are needed: a pool process opens two, for the work and its heartbeat
         max_overflow=2,
@@ -39,13 +63,28 @@ def engine() -> Engine:
             "options": BOUNDS,
         },
     )
+    event.listen(made, "do_connect", lambda _dialect, _record, words, named: Bounded.connect(*words, **named))
+    return made
 
 
 @contextmanager
-def transaction() -> Iterator[Connection]:
-    """Open a transaction that commits at the end of the block and rolls back on any exception."""
+def transaction(*, seconds: float | None = None) -> Iterator[Connection]:
+    """
+    Open a transaction that commits at the end of the block and rolls back on any exception.
+
+    :param seconds: how long one statement may take, where that is longer than usual
+    """
     with engine().begin() as connection:
-        yield connection
+        if seconds is None:
+            yield connection
+            return
+        driver = connection.connection.driver_connection
+        driver.seconds = seconds + LATE_SECONDS  # type: ignore[union-attr]
+        try:
+            connection.execute(select(func.set_config("statement_timeout", f"{seconds:g}s", True)))
+            yield connection
+        finally:
+            driver.seconds = None  # type: ignore[union-attr]
 
 
 def moment(now: datetime | None) -> ColumnElement[datetime]:

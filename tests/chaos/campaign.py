@@ -97,7 +97,7 @@ class Campaign:
             found = state.read(world, days)
             violations = [*late, *checker.check(found, self.journal)]
             histories = [history.told(one, found, world, self.journal) for one in violations]
-            world.keep = bool(histories)
+            world.keep = world.keep or bool(histories)
             if histories:
                 self.tell(f"{len(histories)} violations; everything is kept in {world.folder}")
         return self._verdict(found, histories, time.time() - began)

@@ -1,0 +1,62 @@
+"""The engine over a line that goes wrong."""
+
+import time
+
+import pytest
+from chaos.proxy import Proxy
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from worker import database, settings
+
+
+@pytest.fixture
+def line(servers, tables, monkeypatch):
+    """A line to PostgreSQL, and an engine that waits a second for answers along it."""
+    with Proxy(servers.postgres.port) as proxy:
+        url = make_url(tables.environment["DATABASE_URL"]).set(port=proxy.port)
+        monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+        monkeypatch.setattr(database, "ANSWER_SECONDS", 1)
+        settings.current.cache_clear()
+        database.engine().dispose()
+        database.engine.cache_clear()
+        yield proxy
+        database.engine().dispose()
+
+
+def _one() -> int | None:
+    with database.transaction() as connection:
+        return connection.scalar(text("SELECT 1"))
+
+
+def test_an_answer_that_never_comes_is_not_waited_for(line):
+    """In the middle of a transaction a line that has gone half-open is an error, soon, and the next transaction works."""
+    with pytest.raises(OperationalError), database.transaction() as connection:  # noqa: PT012 - the second statement fails
+        connection.execute(text("SELECT 1"))
+        line.half_open()
+        started = time.monotonic()
+        connection.execute(text("SELECT 2"))
+
+    assert time.monotonic() - started < 5
+    assert 1 == _one()
+
+
+def test_a_pooled_connection_that_went_half_open_is_replaced(line):
+    """Whoever takes a silent connection out of the pool gets another one, without an error."""
+    assert 1 == _one()
+    line.half_open()
+    started = time.monotonic()
+
+    assert 1 == _one()
+    assert time.monotonic() - started < 5
+
+
+def test_who_expects_to_wait_says_so(line):
+    """A statement that takes longer than usual has the time its transaction was opened with, and the next has the usual."""
+    with database.transaction(seconds=30) as connection:
+        assert "30s" == connection.scalar(text("SHOW statement_timeout"))
+        connection.execute(text("SELECT pg_sleep(2)"))
+
+    with pytest.raises(OperationalError), database.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(2)"))
