@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import ColumnElement, Connection, DateTime, Engine, create_engine, event, func, literal, select
+from sqlalchemy.exc import InvalidatePoolError
 
 from worker import settings
 
@@ -23,6 +24,8 @@ BOUNDS = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transactio
 # silent, and no socket option tells where something between us and the server still confirms what we send.
 ANSWER_SECONDS = 20.0
 LATE_SECONDS = 5.0
+# A connection out of the pool is asked first, and answers at once or not at all.
+PING_SECONDS = 5.0
 
 
 class Bounded(psycopg.Connection[Any]):
@@ -50,7 +53,6 @@ def engine() -> Engine:
         pool_size=current.web_threads,  # opened as they are needed: a pool process opens two, for the work and its heartbeat
         max_overflow=2,
         pool_timeout=10,
-        pool_pre_ping=True,
         hide_parameters=True,  # a logged failure must not carry what was bound
         connect_args={
             "connect_timeout": 5,
@@ -64,7 +66,21 @@ def engine() -> Engine:
         },
     )
     event.listen(made, "do_connect", lambda _dialect, _record, words, named: Bounded.connect(*words, **named))
+    event.listen(made, "checkout", lambda driver, _record, _proxy: _ping(driver))
     return made
+
+
+def _ping(driver: Bounded) -> None:
+    """Ask a connection whether it works, and drop it and its elders where it does not; the pool makes a new one."""
+    driver.seconds = PING_SECONDS
+    try:
+        driver.autocommit = True
+        driver.execute("SELECT 1")
+        driver.autocommit = False
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
+    finally:
+        driver.seconds = None
 
 
 @contextmanager

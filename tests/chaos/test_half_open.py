@@ -3,8 +3,8 @@
 import time
 
 import pytest
-
 from chaos.world import CREW, World
+
 from worker import manual
 
 PATIENCE_SECONDS = 60

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from chaos import report
 from chaos.campaign import Campaign, Wanted
 
