@@ -41,6 +41,8 @@ BY_CODE: Mapping[int, type[errors.AttemptError]] = {
 MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
 # How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
 SHORT = 10
+# A connection that has been idle this long, in seconds, may have gone silent; making one takes milliseconds.
+IDLE_SECONDS = 5
 TOO_LARGE = ("Field value too long", "Too many form fields")
 # How a memory limit begins that the server or the user met, not the query; versions differ in their words.
 PRESSED = ("(total)", "(for user)", "User memory limit", "Total memory limit")
@@ -155,15 +157,29 @@ def ping() -> None:
 
 def forget() -> None:
     """Drop the client inherited from the parent process."""
-    _client.cache_clear()
+    _way.cache_clear()
+
+
+@dataclass(slots=True)
+class _Way:
+    """A client, and the monotonic second of its last answer."""
+
+    client: Client
+    answered: float
+
+    def trusted(self) -> Client:
+        """Return the client, without the connections that may have gone silent since the last answer."""
+        if time.monotonic() > self.answered + IDLE_SECONDS:
+            self.client.close_connections()
+        return self.client
 
 
 @cache
-def _client(seconds: int | None = None) -> Client:
+def _way(seconds: int | None = None) -> _Way:
     """Return this process's client of this patience; connecting asks the server for its time zone and settings."""
     current = settings.current()
     url = urlsplit(current.clickhouse_url.get_secret_value())
-    return clickhouse_connect.get_client(
+    client = clickhouse_connect.get_client(
         interface=url.scheme,
         host=url.hostname or "localhost",
         port=url.port or (8443 if url.scheme == "https" else 8123),
@@ -178,17 +194,21 @@ def _client(seconds: int | None = None) -> Client:
         form_encode_query_params=True,
         pool_mgr=httputil.get_pool_manager(maxsize=4, num_pools=1),
     )
+    return _Way(client, time.monotonic())
 
 
 def _named(send: Callable[[Client], Result], seconds: int | None = None) -> Result:
     """Send through the client and translate what goes wrong."""
     try:
-        return send(_client(seconds))
+        way = _way(seconds)
+        result = send(way.trusted())
     except ClickHouseError as error:
         named = _name(error)
         logger.warning("clickhouse_refused", code=named.code, clickhouse_code=getattr(error, "code", None))
         logger.debug("clickhouse_said", text=str(error))
         raise named from error
+    way.answered = time.monotonic()
+    return result
 
 
 def _name(error: ClickHouseError) -> errors.AttemptError:

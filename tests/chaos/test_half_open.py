@@ -49,5 +49,4 @@ def test_work_flows_again_after_a_line_went_half_open(world, server, record_prop
     seconds = _flow(world)
 
     record_property("seconds", seconds)
-    print(server, seconds)
-    assert seconds < 30
+    assert seconds < 30, server
