@@ -1,33 +1,25 @@
 """A real worker that takes nothing from its queue any more: told by its health, mended by itself."""
 
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 from celery import Celery
+from commandline import command
 
-from local.environment import whole
 from local.programs import Programs
+from worker import settings
 from worker.app import ring, waiting
 
 NODE = f"manual@{socket.gethostname()}"
-DEAF_SECONDS = 4
+DEAF_SECONDS = 5
 PATIENCE_SECONDS = 60
 
 
-@pytest.fixture
-def health(stores):
-    """The command as a container calls it: its exit code and what it said."""
-
-    def ask(*words, **settings):
-        line = [sys.executable, "-m", "cli.main", "health", *(words or ["manual"])]
-        env = whole({**stores.environment, **settings})
-        asked = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60, check=False)
-        return asked.returncode, asked.stdout + asked.stderr
-
-    return ask
+def health(*words):
+    """What the command says, and its exit code."""
+    asked = command("health", *(words or ["manual"]))
+    return asked.exit_code, asked.output
 
 
 @pytest.fixture
@@ -39,10 +31,10 @@ def control(stores):
 
 
 @pytest.fixture
-def worker(stores, tmp_path, health):
+def worker(stores, tmp_path):
     """A worker of the manual lane that hears its bells."""
-    settings = {"MANUAL_CONCURRENCY": "1", "DEAF_SECONDS": str(DEAF_SECONDS)}
-    with Programs(tmp_path / "logs", {**stores.environment, **settings}) as programs:
+    environment = {**stores.environment, "MANUAL_CONCURRENCY": "1", "DEAF_SECONDS": str(DEAF_SECONDS)}
+    with Programs(tmp_path / "logs", environment) as programs:
         programs.start(["manual"])
         _awaited(lambda: " ready." in programs.log("manual").read_text(), "the worker's start")
         yield programs
@@ -58,7 +50,7 @@ def _awaited(happened, what: str):
     pytest.fail(f"{what} did not happen within {PATIENCE_SECONDS} s")
 
 
-def test_a_deaf_worker_is_told_and_comes_back(worker, control, health, servers):
+def test_a_deaf_worker_is_told_and_comes_back(worker, control, servers):
     """Redis may restart; a worker that answers pings and takes nothing is unwell, goes, and is well once back."""
     first = worker.pid("manual")
     servers.redis.restart()
@@ -86,10 +78,12 @@ def test_a_deaf_worker_is_told_and_comes_back(worker, control, health, servers):
     assert (0, f"{NODE} answers and hears its bells.\n") == health()
 
 
-def test_who_cannot_be_asked_is_unwell(health):
+def test_who_cannot_be_asked_is_unwell(stores, monkeypatch):
     """Nobody there, and no Redis to ask through, are two sentences."""
     nobody = health("daily@nowhere", "--timeout=0.5")
-    nothing = health("daily@nowhere", REDIS_URL="redis://127.0.0.1:9/0")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+    settings.current.cache_clear()
+    nothing = health("daily@nowhere")
 
     assert (1, "daily@nowhere does not answer.\n") == nobody
     assert (1, "Redis does not answer, so daily@nowhere cannot be asked.\n") == nothing

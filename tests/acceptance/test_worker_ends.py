@@ -66,6 +66,15 @@ def _statuses():
         return dict(tuple(row) for row in connection.execute(counted))
 
 
+def kill_while_it_runs(worker, run_id, fence):
+    """Kill the process that has claimed a run, as a machine short of memory would, and rescue the run."""
+    _awaited(lambda: (run_row(run_id)["status"], run_row(run_id)["fence"]) == ("running", fence), "the claim")
+    for child in psutil.Process(worker.pid("manual")).children():
+        child.kill()
+    _awaited(lambda: any(rescue.rescue().values()), "the rescue")
+    ring("manual", 4)
+
+
 def test_a_run_that_kills_its_worker_fails_and_sigterm_stops_claiming(worker):
     """The poison run is WORKER_LOST after its budget and harms no other; nothing is claimed a second after SIGTERM."""
     healthy = [queued(saved(now=None)) for _ in range(3)]
@@ -73,14 +82,7 @@ def test_a_run_that_kills_its_worker_fails_and_sigterm_stops_claiming(worker):
     ring("manual", 4)
 
     for fence in (1, 3):
-        _awaited(
-            lambda fence=fence: run_row(poison)["status"] == "running" and run_row(poison)["fence"] == fence,
-            "the claim",
-        )
-        for child in psutil.Process(worker.pid("manual")).children():
-            child.kill()
-        _awaited(lambda: any(rescue.rescue().values()), "the rescue")
-        ring("manual", 4)
+        kill_while_it_runs(worker, poison, fence)
     _awaited(lambda: {"completed": 3, "failed": 1} == _statuses(), "the end of all runs")
 
     row = run_row(poison)
