@@ -80,7 +80,7 @@ DECKS: Mapping[str, Sequence[Card]] = {
     ),
 }
 # Pauses before a fault, in seconds: servers are left alone longer, because everybody needs them.
-PAUSES: Mapping[str, tuple[float, float]] = {"processes": (0.5, 3), "servers": (3, 8), "wires": (1, 4)}
+PAUSES: Mapping[str, tuple[float, float]] = {"processes": (1, 4), "servers": (3, 9), "wires": (2, 5)}
 
 
 def faults(seed: int, lane: str) -> Iterator[Fault]:
