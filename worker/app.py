@@ -23,14 +23,14 @@ logger = log.get(__name__)
 QUEUES = ("manual", "daily", "announce", "control")
 # Black-holed sockets are noticed in seconds; with Celery's defaults a worker was seen deaf for a minute and a half.
 SOCKETS = {
-    "socket_timeout": 10,
+    "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 10,
+    "health_check_interval": 5,
     "retry_on_timeout": False,
 }
 
-app = Celery("audience-worker", include=["worker.tasks", "scheduler.ticks"], set_as_current=True)
+app = Celery("audience-worker", include=["worker.tasks", "worker.hearing", "scheduler.ticks"], set_as_current=True)
 
 # The monotonic second of the stop signal, 0 before it: made before the fork, so that pool processes see it.
 _stopped_at: Any = multiprocessing.Value(c_double, 0.0, lock=False)
@@ -67,6 +67,16 @@ def _configure() -> dict[str, Any]:
     }
 
 
+def waiting(queue: str) -> int | None:
+    """Count the bells that wait in a queue; None when Redis does not say."""
+    try:
+        with redis.Redis.from_url(settings.current().redis_url.get_secret_value(), **SOCKETS) as client:
+            return int(client.llen(queue))
+    except redis.RedisError as error:
+        logger.warning("bells_not_counted", queue=queue, error=type(error).__name__)
+        return None
+
+
 def ring(queue: str, bells: int) -> int:
     """
     Top a queue's waiting bells up to a number and return how many were sent; a dead Redis sends none.
@@ -75,9 +85,9 @@ def ring(queue: str, bells: int) -> int:
     """
     task = "announce.drain" if queue == "announce" else "runs.drain"
     arguments = () if queue == "announce" else (queue,)
+    found = waiting(queue)
+    missing = 0 if found is None else max(0, bells - found)
     try:
-        with redis.Redis.from_url(settings.current().redis_url.get_secret_value(), **SOCKETS) as client:
-            missing = max(0, bells - int(client.llen(queue)))
         for _ in range(missing):
             app.send_task(task, args=arguments, queue=queue, retry=False)
     except (redis.RedisError, OperationalError) as error:

@@ -26,12 +26,15 @@ Result = TypeVar("Result")
 
 BY_CODE: Mapping[int, type[errors.AttemptError]] = {
     **dict.fromkeys((159, 160, 209), errors.QueryTimeout),
-    **dict.fromkeys((202, 252), errors.ClickHouseOverloaded),
+    # Too many queries, connections, parts or waiting threads, a spent quota, a pressed processor.
+    **dict.fromkeys((201, 202, 203, 252, 439, 745), errors.ClickHouseOverloaded),
+    # Statements are ours: what a server does not know or forbids in them was deployed wrong.
     **dict.fromkeys(
-        (16, 36, 47, 60, 62, 81, 192, 193, 194, 242, 243, 497, 516),
+        (16, 36, 46, 47, 60, 62, 81, 115, 164, 192, 193, 194, 242, 243, 452, 497, 516),
         errors.ClickHouseMisconfigured,
     ),
-    **dict.fromkeys((210, 279), errors.ClickHouseUnavailable),
+    # A shard, a replica or the keeper behind the server that answered, or that server shutting down.
+    **dict.fromkeys((210, 225, 236, 279, 285, 519, 999), errors.ClickHouseUnavailable),
     241: errors.QueryMemoryLimit,
     394: errors.QueryCancelled,
 }
@@ -39,7 +42,11 @@ MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
 # How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
 SHORT = 10
 LEAST_CONNECTIONS = 4
+# A connection that has been idle this long, in seconds, may have gone silent; making one takes milliseconds.
+IDLE_SECONDS = 5
 TOO_LARGE = ("Field value too long", "Too many form fields")
+# How a memory limit begins that the server or the user met, not the query; versions differ in their words.
+PRESSED = ("(total)", "(for user)", "User memory limit", "Total memory limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +158,30 @@ def ping() -> None:
 
 def forget() -> None:
     """Drop the client inherited from the parent process."""
-    _client.cache_clear()
+    _way.cache_clear()
     _pool.cache_clear()
 
 
+@dataclass(slots=True)
+class _Way:
+    """A client, and the monotonic second of its last answer."""
+
+    client: Client
+    answered: float
+
+    def trusted(self) -> Client:
+        """Return the client, without the connections that may have gone silent since the last answer."""
+        if time.monotonic() > self.answered + IDLE_SECONDS:
+            self.client.close_connections()
+        return self.client
+
+
 @cache
-def _client(seconds: int | None = None) -> Client:
+def _way(seconds: int | None = None) -> _Way:
     """Return this process's client of this patience; connecting asks the server for its time zone and settings."""
     current = settings.current()
     url = urlsplit(current.clickhouse_url.get_secret_value())
-    return clickhouse_connect.get_client(
+    client = clickhouse_connect.get_client(
         interface=url.scheme,
         host=url.hostname or "localhost",
         port=url.port or (8443 if url.scheme == "https" else 8123),
@@ -175,6 +196,7 @@ def _client(seconds: int | None = None) -> Client:
         form_encode_query_params=True,
         pool_mgr=_pool(),
     )
+    return _Way(client, time.monotonic())
 
 
 @cache
@@ -190,12 +212,15 @@ def _pool() -> Any:
 def _named(send: Callable[[Client], Result], seconds: int | None = None) -> Result:
     """Send through the client and translate what goes wrong."""
     try:
-        return send(_client(seconds))
+        way = _way(seconds)
+        result = send(way.trusted())
     except ClickHouseError as error:
         named = _name(error)
         logger.warning("clickhouse_refused", code=named.code, clickhouse_code=getattr(error, "code", None))
         logger.debug("clickhouse_said", text=str(error))
         raise named from error
+    way.answered = time.monotonic()
+    return result
 
 
 def _name(error: ClickHouseError) -> errors.AttemptError:
@@ -203,7 +228,7 @@ def _name(error: ClickHouseError) -> errors.AttemptError:
     code, text = getattr(error, "code", None), str(error)
     if any(words in text for words in TOO_LARGE):
         return errors.ConfigRefused()
-    if code == 241 and ("(total)" in text or "(for user)" in text):  # noqa: PLR2004 - MEMORY_LIMIT_EXCEEDED
+    if code == 241 and any(words in text for words in PRESSED):  # noqa: PLR2004 - MEMORY_LIMIT_EXCEEDED
         return errors.ClickHouseOverloaded()
     if code is None and isinstance(error, (ProgrammingError, DataError)):
         return errors.InternalError()

@@ -15,7 +15,8 @@ Everything that can go wrong with a run or its export, each with its stable code
     └── AttemptError                ends an attempt; its class decides what follows
         ├── ConfigRefused           permanent
         ├── DataMissing · DataChanged                                    waiting
-        ├── ClickHouseUnavailable · StorageUnavailable                   infrastructure
+        ├── ClickHouseUnavailable · PostgresUnavailable ·
+        │   StorageUnavailable                                           infrastructure
         ├── ClickHouseOverloaded                                         capacity
         ├── ClickHouseMisconfigured · StorageMisconfigured               operator
         ├── QueryTimeout · QueryMemoryLimit · QueryCancelled ·
@@ -180,6 +181,13 @@ class ClickHouseUnavailable(AttemptError):
     """ClickHouse cannot be reached."""
 
     code = "CLICKHOUSE_UNAVAILABLE"
+    retry = Retry.INFRASTRUCTURE
+
+
+class PostgresUnavailable(AttemptError):
+    """The database could not be reached, or ended the session."""
+
+    code = "POSTGRES_UNAVAILABLE"
     retry = Retry.INFRASTRUCTURE
 
 

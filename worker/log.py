@@ -80,5 +80,7 @@ def _without_values(_logger: object, _method: str, event: EventDict) -> EventDic
 def _last(fmt: str) -> list[Processor]:
     """Return what turns an event into text."""
     if fmt == "console":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # The usual one shows what every variable held.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return [structlog.processors.format_exc_info, _without_values, structlog.processors.JSONRenderer()]

@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 from worker import audience, audiences, clickhouse, emails, errors, exports, lease, loads, log, plan, runs, snapshots
 from worker import settings as configuration
 from worker.clickhouse import Answer
-from worker.database import transaction
+from worker.database import named_outages, transaction
 from worker.settings import Settings
 
 logger = log.get(__name__)
@@ -38,7 +38,8 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
     query_ids = [claim.query_id(step) for step in STEPS]
     with _bound(claim), _kept(claim, settings, query_ids, leaving) as held:
         try:
-            return _execute(claim, held, settings, query_ids)
+            with named_outages():
+                return _execute(claim, held, settings, query_ids)
         except errors.ClaimLost:
             return "lost"
         except errors.WorkerLeaving:
@@ -46,7 +47,7 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
         except errors.AttemptError as error:
             if held.leaving:
                 return _release(claim)
-            if isinstance(error, errors.ClickHouseUnavailable):
+            if isinstance(error, (errors.ClickHouseUnavailable, errors.PostgresUnavailable)):
                 _stop_queries(query_ids)
             return _set_back(claim, held, error, settings)
         except Exception:

@@ -17,10 +17,13 @@ from worker import settings as configuration
 
 logger = log.get(__name__)
 
+# One statement may rewrite a table.
+MOST_SECONDS = 600
+
 
 def migrate() -> dict[str, object]:
     """Apply what is missing and return the Postgres revision and the number of ClickHouse statements."""
-    with database.transaction() as connection:
+    with database.transaction(seconds=MOST_SECONDS) as connection:
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("migrate", 0))))
         command.upgrade(_alembic(connection), "head")
         revision = MigrationContext.configure(connection).get_current_revision()

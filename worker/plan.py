@@ -26,6 +26,8 @@ EVERYBODY: Final = 2**64 - 1
 CHUNK: Final = 100  # values a parameter: keeps each under 131,072 bytes, and under multiSearch's 255 needles
 LIGHTER_THREADS: Final = 2
 LIGHTER_BLOCK_ROWS: Final = 8192
+# Blocks gathered before they are written hold most of what a broad audience's INSERT needs: 256 MiB of them unless told.
+LIGHTER_INSERT_BYTES: Final = 4 * 1024 * 1024
 
 Fragment = tuple[str, dict[str, Any]]
 
@@ -94,7 +96,7 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     :param written_on: the day, hence the part, that the snapshot is stored under
     :param max_threads: 0 leaves it to ClickHouse
     :param row_limit: store the first so many results only; counts stay whole
-    :param lighter: spill to disk and use few threads, after a run met its memory limit
+    :param lighter: spill to disk, use few threads and write small blocks, after a run met its memory limit
     """
     conditions, values = _conditions(config.filters)
     fragments = {"person_columns": ", ".join(person.COLUMNS), "filters": conditions}
@@ -136,6 +138,8 @@ def _settings(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -
         settings |= {
             "max_threads": min(threads or LIGHTER_THREADS, LIGHTER_THREADS),
             "max_block_size": LIGHTER_BLOCK_ROWS,
+            "min_insert_block_size_rows": LIGHTER_BLOCK_ROWS,
+            "min_insert_block_size_bytes": LIGHTER_INSERT_BYTES,
             "max_bytes_before_external_group_by": memory_bytes // 4,
             "max_bytes_before_external_sort": memory_bytes // 4,
             "join_algorithm": "grace_hash",

@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     organization_max_statements: int = Field(
         2, ge=1, description="An organization's share of a lane while one below its own waits, in statements."
     )
+    deaf_seconds: float = Field(
+        60,
+        gt=0,
+        description="A worker that leaves bells waiting this long with a process free ends itself, in seconds.",
+    )
     ring_seconds: float = Field(5, gt=0, description="Period of control.ring, in seconds.")
     queue_seconds: float = Field(15, gt=0, description="Period of control.queue_daily_runs, in seconds.")
     watch_seconds: float = Field(15, gt=0, description="Period of control.watch_data, in seconds.")

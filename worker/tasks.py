@@ -8,14 +8,16 @@ from celery import signals
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from worker import announce, clickhouse, database, drain, log, runs, settings, storage, ticked
-from worker.app import app, leaving, ring, stopping, worker_name
+from worker import announce, clickhouse, database, drain, log, presence, runs, settings, storage, ticked
+from worker.app import QUEUES, app, leaving, ring, stopping, worker_name
 from worker.errors import AttemptError
 
 logger = log.get(__name__)
 
 # A drain that finds the ring tick this late rings itself: the scheduler may be down.
 RING_LATE_SECONDS = 30
+# A lane that nobody was seen to serve for this long is rung for even though nothing is due.
+SILENT_SECONDS = 60
 
 
 @app.task(name="runs.drain")
@@ -65,6 +67,14 @@ def ring_due() -> dict[str, int]:
         due = runs.due(connection, limit=bells)
     due["announce"] = min(bells, announce.due())
     return {queue: ring(queue, count) for queue, count in due.items() if count}
+
+
+def ring_silent() -> None:
+    """Ring once for each queue that nobody was seen to serve lately: a bell that waits shows who is deaf."""
+    with database.transaction() as connection:
+        seen = {worker["lane"] for worker in presence.alive(connection, within_seconds=SILENT_SECONDS)}
+    for queue in set(QUEUES) - {"control"} - seen:
+        ring(queue, 1)
 
 
 def _ring_on(queue: str, done: dict[str, Any]) -> None:

@@ -133,9 +133,9 @@ def test_a_killed_workers_run_is_done_by_another(programs, yesterday, clickhouse
     ]
 
 
-@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["process", "group"])
-def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, stores, tmp_path, kill):
-    """SIGTERM with a run that cannot end in time: released uncharged, the worker gone within its grace."""
+@pytest.mark.parametrize(("kill", "times"), [(os.kill, 2), (os.killpg, 1)], ids=["process-twice", "group"])
+def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, stores, tmp_path, kill, times):
+    """SIGTERM with a run that cannot end in time: released uncharged, its query killed, the worker gone in its grace."""
     clickhouse.command("RENAME TABLE people TO people_kept")
     clickhouse.command(
         "CREATE VIEW people AS SELECT * FROM people_kept WHERE hashed_email NOT IN ("
@@ -148,12 +148,17 @@ def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, st
         worker.start(["worker"])
         _awaited(lambda: [run for run in _runs() if run["status"] == "running"], "the claim")
 
-        kill(worker.pid("worker"), signal.SIGTERM)
+        for _ in range(times):
+            kill(worker.pid("worker"), signal.SIGTERM)
+            _awaited(lambda: "Warm shutdown" in worker.log("worker").read_text(), "the signal's being heard")
         _awaited(lambda: not worker.running("worker"), "the end of the worker")
 
     (run,) = _runs()
     with transaction() as connection:
         (attempt,) = runs.attempts(connection, run["id"])
+    started = {"run": str(run["id"])}
+    query = "SELECT count() FROM system.processes WHERE startsWith(query_id, {run:String})"
+    assert 0 == clickhouse.command(query, parameters=started)
     assert ("queued", 0, 0, "released") == (run["status"], run["attempts"], run["failures"], attempt["outcome"])
 
 

@@ -1,13 +1,15 @@
 """Which days are ready, as ClickHouse says it and Postgres mirrors it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from worker import database, loads
 from worker.errors import DataMissing
+from worker.loads import mirror as mirror_module
 from worker.models import data_dates
 
 MONDAY, TUESDAY = date(2026, 5, 4), date(2026, 5, 5)
@@ -154,6 +156,38 @@ def test_a_withdrawn_day_leaves_the_mirror_and_comes_back(clickhouse):
 
     assert (1, {}) == (gone["removed"], empty)
     assert 1 == back["new"]
+
+
+def test_a_pass_that_was_overtaken_takes_no_day_away(clickhouse, monkeypatch):
+    """What became ready while a slow pass was reading stays ready, because the next pass waits its turn."""
+    say_loaded(clickhouse, "people", MONDAY, 1, 3)
+    read, second = mirror_module.complete, []
+
+    def overtaken():
+        found = read()
+        if not second:
+            say_loaded(clickhouse, "signals", MONDAY, 1, 10)
+            second.append(beside.submit(loads.watch, now=NOON))
+            until_done_or_waiting(second[0])
+        return found
+
+    monkeypatch.setattr(mirror_module, "complete", overtaken)
+    with ThreadPoolExecutor(1) as beside:
+        loads.watch(now=NOON)
+        second[0].result()
+
+    assert {MONDAY: (1, 1, 10)} == mirror()
+
+
+def until_done_or_waiting(pass_):
+    """Return once the other pass is through, or waits for a lock."""
+    waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database IS NOT NULL)")
+    for _ in range(1000):
+        with database.transaction() as connection:
+            if pass_.done() or connection.scalar(waiting):
+                return
+            connection.execute(text("SELECT pg_sleep(0.01)"))
+    raise TimeoutError("the other pass neither ended nor waited")
 
 
 def test_the_newest_ready_date_is_not_later_than_today():

@@ -1,6 +1,7 @@
 """What a failed attempt costs: attempts, failures, budget, and what is told of it."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from builders import (
@@ -8,6 +9,7 @@ from builders import (
     MONDAY,
     NOON,
     TUESDAY,
+    attempts,
     claimed,
     counted,
     end,
@@ -146,6 +148,24 @@ def test_uncharged_failures_spend_no_budget():
         end(runs.set_back, claim, errors.ClickHouseUnavailable(), policy, now=claim.claimed_at)
 
     assert ("queued", 0, 4) == counted(run_id)
+
+
+@pytest.mark.parametrize("error", [errors.ClickHouseUnavailable, errors.ClickHouseOverloaded])
+def test_servers_at_fault_spend_nothing_and_end_at_the_deadline(error):
+    """With a budget of one a run is tried for as long as its deadline allows, and every attempt is given back."""
+    policy = backoff.Policy(budget=1, deadline_seconds=600)
+    run_id, claims = queued(saved()), []
+    while run_row(run_id)["status"] == "queued":
+        [claim] = claimed(now=run_row(run_id)["due_at"])
+        claims.append(claim.claimed_at)
+        end(runs.set_back, claim, error(), policy, now=claim.claimed_at)
+
+    waits = [(later - earlier).total_seconds() for earlier, later in pairwise(claims)]
+    assert ("failed", 0, len(claims)) == counted(run_id)
+    assert ("DEADLINE_EXCEEDED", "The run could not be completed before its deadline.") == told(run_id)
+    assert {False} == {attempt["charged"] for attempt in attempts(run_id)}
+    assert 5 <= min(waits) <= max(waits) <= 15
+    assert timedelta(seconds=600 - 15) < claims[-1] - claims[0] <= timedelta(seconds=600)
 
 
 def test_a_run_given_up_at_its_deadline_keeps_what_happened():

@@ -1,6 +1,6 @@
 """The doors: tasks called in this process, with a real Redis behind the bells."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import builders
 import pytest
@@ -8,7 +8,7 @@ import redis
 from sqlalchemy import text
 
 from scheduler import ticks
-from worker import app, clickhouse, database, settings, tasks, ticked
+from worker import app, clickhouse, database, presence, settings, tasks, ticked
 from worker.database import transaction
 
 YESTERDAY = builders.MONDAY
@@ -23,6 +23,13 @@ def broker(stores):
 
 def _bells(broker) -> dict[str, int]:
     return {name: count for name in app.QUEUES if (count := broker.llen(name))}
+
+
+def _serve(*lanes: str, ago: float = 0) -> None:
+    """Let a worker of each lane have looked for work so many seconds ago."""
+    with transaction() as connection:
+        for lane in lanes:
+            presence.seen(connection, f"{lane}@test", lane, now=datetime.now(UTC) - timedelta(seconds=ago))
 
 
 def _age_tick(name: str, seconds: float) -> None:
@@ -52,8 +59,9 @@ def test_a_dead_redis_stops_nobody(stores, monkeypatch):
 
 
 def test_the_ring_tick_rings_for_each_lane_with_due_work(broker):
-    """As many bells as due runs, at most LANE_BELLS, and none for an empty lane."""
+    """As many bells as due runs, at most LANE_BELLS, and none for a lane that is served and empty."""
     audience_id = builders.saved(now=None)
+    _serve("announce")
     builders.many_queued(audience_id, 2)
     for _ in range(9):
         builders.queued(audience_id, lane="daily")
@@ -62,6 +70,17 @@ def test_the_ring_tick_rings_for_each_lane_with_due_work(broker):
 
     assert {"manual": 2, "daily": 4} == rung
     assert rung == _bells(broker)
+
+
+@pytest.mark.parametrize(("seconds", "bells"), [(50, {}), (70, {"announce": 1, "daily": 1, "manual": 1})])
+def test_a_lane_where_nobody_was_seen_is_rung_for_once(broker, seconds, bells):
+    """After a minute without a sign of life one bell waits per lane, however often the tick passes."""
+    _serve("manual", "daily", "announce", ago=seconds)
+
+    for _ in range(2):
+        tasks.ring_silent()
+
+    assert bells == _bells(broker)
 
 
 def test_a_tick_that_has_just_passed_is_skipped(broker):
@@ -73,7 +92,9 @@ def test_a_tick_that_has_just_passed_is_skipped(broker):
 
 @pytest.mark.parametrize("name", ["ring", "queue_daily_runs", "watch_data", "rescue_lost", "rescue_announcements"])
 def test_every_tick_passes_over_empty_stores(broker, name):
-    """With nothing to do each tick returns counts of nothing and rings nobody."""
+    """With nothing to do each tick returns counts of nothing and rings nobody who was seen lately."""
+    _serve("manual", "daily", "announce")
+
     counts = getattr(ticks, name)()
 
     assert not any(counts.values())

@@ -95,3 +95,20 @@ def test_people_get_text(logged):
 
     assert "run_completed" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+def test_people_get_a_traceback_without_values(logged):
+    """What variables held, addresses with passwords among them, is nobody's business on a screen either."""
+    stream = logged("console")
+
+    def connect(url):
+        raise ValueError("broken")
+
+    secret = "sword" + "fish"
+    try:
+        connect(f"redis://:{secret}@cache.internal/0")
+    except ValueError:
+        log.get("worker.here").exception("run_broke")
+
+    assert "ValueError: broken" in stream.getvalue()
+    assert "swordfish" not in stream.getvalue()

@@ -58,10 +58,10 @@ def due(*, now: datetime | None = None) -> int:
 
 def rescue(*, now: datetime | None = None) -> dict[str, int]:
     """Take back the exports and mails of workers that stopped answering, and return the counts."""
-    budget = settings.current().charged_budget
+    current = settings.current()
     with transaction() as connection:
-        files = exports.expired(connection, budget=budget, limit=MOST_A_PASS, now=now)
-        mails = emails.expired(connection, limit=MOST_A_PASS, now=now)
+        files = exports.expired(connection, budget=current.charged_budget, limit=MOST_A_PASS, now=now)
+        mails = emails.expired(connection, limit=MOST_A_PASS, hours=current.mail_hours, now=now)
     counts = {f"exports_{outcome}": count for outcome, count in files.items()}
     counts |= {f"mails_{outcome}": count for outcome, count in mails.items()}
     if any(counts.values()):

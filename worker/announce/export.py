@@ -8,7 +8,7 @@ from typing import Any, Final
 from structlog.contextvars import bound_contextvars
 
 from worker import csv_format, errors, exports, lease, log, settings, snapshots, storage
-from worker.database import transaction
+from worker.database import named_outages, transaction
 
 logger = log.get(__name__)
 
@@ -37,7 +37,8 @@ def next_export(worker: str, stopping: Callable[[], bool]) -> tuple[list[str], b
 def _settled(claim: exports.Claim, held: lease.Held, stopping: Callable[[], bool]) -> tuple[str, bool]:
     """Carry one claimed export to its end, whatever happens on the way."""
     try:
-        return _written(claim, held, stopping), True
+        with named_outages():
+            return _written(claim, held, stopping), True
     except errors.ClaimLost:
         return "lost", True
     except Stopped:

@@ -138,6 +138,6 @@ def ours(held: Sequence[Claim]) -> ColumnElement[bool]:
     return tuple_(ready_emails.c.id, ready_emails.c.fence).in_([(one.mail_id, one.fence) for one in held])
 
 
-def later(now: datetime | None, seconds: float) -> ColumnElement[datetime]:
+def later(now: datetime | None, seconds: ColumnElement[float] | float) -> ColumnElement[datetime]:
     """Return a moment some seconds ahead."""
     return moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds)

@@ -8,11 +8,24 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Uuid, any_, bindparam, func, literal_column, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from worker.database import moment
 from worker.emails.claim import FREE, PENDING, SENDING, Claim, later, ours
-from worker.errors import ClaimLost
+from worker.errors import ClaimLost, WorkerLost
 from worker.models import audiences, ready_emails, runs
 
 FIRST_WAIT_SECONDS: Final = 60
@@ -125,20 +138,29 @@ def set_back(connection: Connection, held: Claim, *, error: str, hours: float, n
     return "retried"
 
 
-def expired(connection: Connection, *, limit: int, now: datetime | None = None) -> dict[str, int]:
-    """Take back mails whose lease is over, and return how many may be sent again and how many nobody knows about."""
+def expired(connection: Connection, *, limit: int, hours: float, now: datetime | None = None) -> dict[str, int]:
+    """
+    Take back mails whose lease is over, and return how many go on, nobody knows about, and are given up.
+
+    The first loss of a worker waits for nothing. After a further one each mail waits for a random part of what a
+    refused one would wait: the one that ended the worker must not meet the same others again.
+
+    :param hours: how long after queueing a mail is tried again
+    """
     over = (
         select(ready_emails.c.id, ready_emails.c.run_id)
         .where(ready_emails.c.status.in_((PENDING, SENDING)), ready_emails.c.lease_expires_at < moment(now))
         .order_by(ready_emails.c.run_id, ready_emails.c.id)
         .limit(limit)
     )
-    found = [_take_back(connection, mail_id, run_id, now) for mail_id, run_id in connection.execute(over).all()]
-    return {"retried": found.count("pending"), "unknown": found.count("unknown")}
+    taken = connection.execute(over).all()
+    found = [_take_back(connection, mail_id, run_id, hours, now) for mail_id, run_id in taken]
+    names = {"retried": "pending", "unknown": "unknown", "failed": "failed"}
+    return {name: found.count(status) for name, status in names.items()}
 
 
-def _take_back(connection: Connection, mail_id: UUID, run_id: UUID, now: datetime | None) -> str:
-    """Take one expired mail back and return its status then; the fence moves only where it may be sent again."""
+def _take_back(connection: Connection, mail_id: UUID, run_id: UUID, hours: float, now: datetime | None) -> str:
+    """Take one expired mail back and return its status then; the fence moves only where nobody sent it."""
     _lock(connection, run_id)
     mine = (ready_emails.c.id == mail_id, ready_emails.c.lease_expires_at < moment(now))
     unknown = connection.execute(
@@ -149,12 +171,30 @@ def _take_back(connection: Connection, mail_id: UUID, run_id: UUID, now: datetim
     if unknown.rowcount:
         connection.execute(SETTLE, {"run_id": run_id, "now": now})
         return "unknown"
+    over = ready_emails.c.created_at <= later(now, -3600 * hours)
     freed = connection.execute(
         update(ready_emails)
         .where(*mine, ready_emails.c.status == PENDING)
-        .values(fence=ready_emails.c.fence + 1, due_at=moment(now), updated_at=moment(now), **FREE)
+        .values(
+            status=case((over, "failed"), else_="pending"),
+            error=case((over, WorkerLost().sentence), else_=ready_emails.c.error),
+            fence=ready_emails.c.fence + 1,
+            due_at=later(now, func.random() * _patience()),
+            updated_at=moment(now),
+            **FREE,
+        )
+        .returning(ready_emails.c.status)
     )
-    return "pending" if freed.rowcount else "lost"
+    status: str = freed.scalar_one_or_none() or "lost"
+    if status == "failed":
+        connection.execute(SETTLE, {"run_id": run_id, "now": now})
+    return status
+
+
+def _patience() -> ColumnElement[float]:
+    """Return what :func:`wait_seconds` says of the attempts in the row, and nothing after the first."""
+    doubled = FIRST_WAIT_SECONDS * func.power(2.0, func.least(ready_emails.c.attempts - 1, 30))
+    return case((ready_emails.c.attempts <= 1, 0.0), else_=func.least(LONGEST_WAIT_SECONDS, doubled))
 
 
 def _to_pending(connection: Connection, held: Claim, values: dict[str, Any], now: datetime | None) -> None:

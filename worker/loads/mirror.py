@@ -72,14 +72,18 @@ def complete() -> dict[date, Versions]:
 
 def watch(*, now: datetime | None = None) -> dict[str, int]:
     """
-    Mirror complete loads into ``data_dates``; ClickHouse is read before the transaction opens.
+    Mirror complete loads into ``data_dates``, one pass at a time.
+
+    ClickHouse is read under the lock: a pass that was overtaken between reading and writing would take back what has
+    become ready meanwhile. The read touches one small table and is given up after ten seconds.
 
     :param now: aware; None for the database's own clock
     :returns: how many days are ``ready``, and of them ``new`` and ``moved`` to other versions; how many were
         ``removed``; how many lie in the ``future`` and are not used
     """
-    found = complete()
     with database.transaction() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("watch_data", 0))))
+        found = complete()
         today = connection.execute(select(_today(now))).scalar_one()
         ready = {day: it for day, it in found.items() if day <= today}
         before = mirrored(connection)

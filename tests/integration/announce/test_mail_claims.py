@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -51,6 +51,34 @@ def test_a_worker_killed_during_the_text_leaves_it_open(completed, mailbox, work
     work()
     assert (run.statuses(), run.told()[2]) == (["unknown"], emails.UNKNOWN)
     assert mailbox() == []
+
+
+def test_mails_that_lose_their_workers_again_and_again_come_back_apart(completed, rescue_later):
+    """After the first loss they are due at once; later each waits for a time of its own, so that one harms no other."""
+    run = completed(1, recipients=EIGHT).give_file_up()
+    waits = []
+    for _ in range(3):
+        run.change_mails(due_at=datetime.now(UTC), lease_expires_at=None)
+        claim(worker="killed")
+        rescue_later()
+        waits.append([(mail["due_at"] - mail["updated_at"]).total_seconds() for mail in run.mails()])
+
+    assert [0] * 8 == waits[0]
+    assert [8, 8] == [len(set(apart)) for apart in waits[1:]]
+    assert 0 <= min(waits[1]) <= max(waits[1]) <= 120
+    assert 0 <= min(waits[2]) <= max(waits[2]) <= 240
+
+
+def test_a_mail_that_loses_its_workers_for_a_day_is_given_up(completed, rescue_later):
+    """Whatever kills whoever sends it ends with the patience that refusals have, and the run says so."""
+    run = completed(1, recipients=BOTH[:1]).give_file_up()
+    claim(worker="killed")
+    run.change_mails(created_at=datetime.now(UTC) - timedelta(hours=24))
+
+    rescued = rescue_later()
+
+    assert (1, ["failed"]) == (rescued["mails_failed"], run.statuses())
+    assert errors.WorkerLost().sentence == run.told()[2]
 
 
 def test_the_sender_knows_better_than_the_rescuer(completed, rescue_later):

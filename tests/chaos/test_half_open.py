@@ -1,0 +1,52 @@
+"""A connection that stays open and says nothing: work flows again within half a minute, whichever server it led to."""
+
+import time
+
+import pytest
+from chaos.world import CREW, World
+
+from worker import manual
+
+PATIENCE_SECONDS = 60
+ENDED = """
+SELECT r.status = 'completed' AND count(m.id) FILTER (WHERE m.status = 'sent') = 1 AS ended
+FROM runs r LEFT JOIN ready_emails m ON m.run_id = r.id WHERE r.id = %s GROUP BY r.id
+"""
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Programs at work for one audience that hears of every run."""
+    with World(audiences=1, tenths=1) as made:
+        made.programs.start(CREW)
+        with made.session() as session:
+            session.execute("UPDATE audiences SET notify_on_manual = true, notify_emails = '{ann@example.com}'")
+        made.make_due(made.days[0], spread=0)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not made.rows("SELECT FROM runs WHERE status = 'completed'") and time.monotonic() < until:
+            time.sleep(0.1)
+        yield made
+
+
+def _flow(world: World) -> float:
+    """Ask for a run and return the seconds until it is done and announced."""
+    [audience] = world.rows("SELECT id FROM audiences WHERE status = 'active'")
+    asked = time.monotonic()
+    run_id = manual.queue(audience["id"]).run_id
+    while not world.rows(ENDED, [run_id])[0]["ended"]:
+        if time.monotonic() > asked + PATIENCE_SECONDS:
+            pytest.fail(f"After {PATIENCE_SECONDS} s: {world.rows('SELECT * FROM runs WHERE id = %s', [run_id])}")
+        time.sleep(0.1)
+    return time.monotonic() - asked
+
+
+@pytest.mark.parametrize("server", ["redis", "postgres", "clickhouse", "mail"])
+def test_work_flows_again_after_a_line_went_half_open(world, server, record_property):
+    """Every connection to one server goes silent at once, and a run asked for then is done and announced in 30 s."""
+    assert _flow(world) < 30
+
+    world.lines[server].half_open()
+    seconds = _flow(world)
+
+    record_property("seconds", seconds)
+    assert seconds < 30, server

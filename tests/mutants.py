@@ -1,0 +1,249 @@
+"""
+Take one guard at a time out of a copy of the project, and see that its test notices.
+
+    python tests/mutants.py [WORD ...]
+
+Each guard is a text that must stand exactly once in its file; a guard that moved is an error, not a pass. WORDs choose
+the guards whose names hold one of them. Ends with 1 when a test passes without its guard, or fails with all of them.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+FAILED: Final = 1  # pytest's exit code for tests that failed, as opposed to tests that could not be run
+
+
+@dataclass(frozen=True)
+class Guard:
+    """
+    One guard of the project.
+
+    :param path: where it stands
+    :param text: how it stands there
+    :param without: the same without it
+    :param test: the test that must fail then
+    """
+
+    name: str
+    path: str
+    text: str
+    without: str
+    test: str
+
+    def removed(self, source: str) -> str:
+        """Return a file's text without the guard; raises ``ValueError`` unless it stands there exactly once."""
+        if source.count(self.text) != 1:
+            raise ValueError(f"{self.name}: its text stands {source.count(self.text)} times in {self.path}, not once.")
+        return source.replace(self.text, self.without)
+
+
+HELD = "runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING"
+UNFENCED = "runs.c.id == held.run_id, runs.c.status == RUNNING"
+TESTS = "tests/integration"
+
+GUARDS: Final = (
+    Guard(
+        "fence in complete, retry, fail and release",
+        "worker/runs/finish.py",
+        f".where({HELD})",
+        f".where({UNFENCED})",
+        f"{TESTS}/test_run_finish.py::test_a_stale_claim_changes_nothing",
+    ),
+    Guard(
+        "fence in renew",
+        "worker/runs/claim.py",
+        f"        .where({HELD})\n        .values(\n            lease_expires_at",
+        f"        .where({UNFENCED})\n        .values(\n            lease_expires_at",
+        f"{TESTS}/test_run_finish.py::test_a_stale_claim_is_not_renewed",
+    ),
+    Guard(
+        "fence in record",
+        "worker/runs/claim.py",
+        f"holds = select(runs.c.id).where({HELD})",
+        f"holds = select(runs.c.id).where({UNFENCED})",
+        f"{TESTS}/test_run_finish.py::test_a_stale_claim_records_nothing",
+    ),
+    Guard(
+        "one manual run in flight",
+        "worker/migrations/postgres/0001_tables.sql",
+        "CREATE UNIQUE INDEX runs_one_manual_in_flight",
+        "CREATE INDEX runs_one_manual_in_flight",
+        f"{TESTS}/test_constraints.py::test_a_second_manual_run_in_flight_is_refused",
+    ),
+    Guard(
+        "one daily run a date",
+        "worker/migrations/postgres/0001_tables.sql",
+        "CREATE UNIQUE INDEX runs_one_daily",
+        "CREATE INDEX runs_one_daily",
+        f"{TESTS}/test_daily.py::test_a_daily_run_of_the_date_is_not_doubled",
+    ),
+    Guard(
+        "SKIP LOCKED in the claim",
+        "worker/runs/claim.py",
+        "FOR UPDATE OF r SKIP LOCKED",
+        "FOR UPDATE OF r",
+        f"{TESTS}/test_run_claim.py::test_a_run_that_somebody_holds_is_passed_over",
+    ),
+    Guard(
+        "lane lock",
+        "worker/runs/claim.py",
+        '    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"lane:{lane}", 0))))\n',
+        "",
+        f"{TESTS}/test_guards.py::test_a_second_claimer_counts_when_the_first_has_committed",
+    ),
+    Guard(
+        "rescue waits for the lease's end",
+        "worker/runs/overdue.py",
+        "runs.c.status == RUNNING, runs.c.lease_expires_at < moment(now)",
+        "runs.c.status == RUNNING",
+        f"{TESTS}/test_rescue.py::test_a_healthy_lease_is_left_alone",
+    ),
+    Guard(
+        "kill in rescue",
+        "worker/rescue.py",
+        "    _kill(abandoned)\n",
+        "",
+        f"{TESTS}/test_rescue.py::test_the_orphan_s_query_is_killed",
+    ),
+    Guard(
+        "an older daily run gives way when it comes back",
+        "worker/runs/finish.py",
+        '    _end_attempt(connection, held, {"outcome": "released"}, now)\n    _give_way(connection, held.run_id, now)\n',
+        '    _end_attempt(connection, held, {"outcome": "released"}, now)\n',
+        f"{TESTS}/test_run_setback.py::test_an_older_daily_run_gives_way_when_it_comes_back",
+    ),
+    Guard(
+        "a snapshot key for every execution",
+        "worker/materialize.py",
+        "snapshot_key, written_on = uuid4(), ",
+        "snapshot_key, written_on = claim.run_id, ",
+        f"{TESTS}/test_guards.py::test_a_second_attempt_writes_under_a_key_of_its_own",
+    ),
+    Guard(
+        "rows counted against rows written",
+        "worker/snapshots.py",
+        "    if (written, first, last, distinct) != expected:\n        raise SnapshotMismatch\n",
+        "",
+        f"{TESTS}/test_materialize.py::test_rows_that_were_not_counted_are_not_published",
+    ),
+    Guard(
+        "versions of the data before publishing",
+        "worker/materialize.py",
+        "    if loads.versions(claim.data_date) != versions:\n        raise errors.DataChanged\n",
+        "",
+        f"{TESTS}/test_materialize.py::test_data_replaced_under_a_run_is_read_again",
+    ),
+    Guard(
+        "the least busy organization first",
+        "worker/runs/claim.py",
+        "ORDER BY waiting.load, waiting.rank DESC, random()",
+        "ORDER BY r.due_at",
+        f"{TESTS}/test_run_claim.py::test_a_small_organization_is_next_beside_a_big_one",
+    ),
+    Guard(
+        "no claim after SIGTERM",
+        "worker/drain.py",
+        "while not stopping() and ",
+        "while ",
+        "tests/acceptance/test_recovery.py::test_a_stopped_worker_claims_nothing_more",
+    ),
+    Guard(
+        "`sending` before DATA",
+        "worker/mailer.py",
+        "            before_data()\n            self._deliver(smtp, text)\n",
+        "            self._deliver(smtp, text)\n            before_data()\n",
+        f"{TESTS}/announce/test_emails.py::test_sending_is_committed_between_rcpt_and_the_text",
+    ),
+)
+
+
+def main(words: list[str]) -> int:
+    """Try each chosen guard and print what came of it."""
+    guards = [guard for guard in GUARDS if not words or any(word in guard.name for word in words)]
+    if not guards:
+        say(f"No guard's name holds {' or '.join(words)}.\n")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "copy"
+        copied(copy)
+        say(f"The copy as it is: {len(guards)} guards, their tests must pass … ")
+        began = time.monotonic()
+        if failures(copy, *{guard.test for guard in guards}):
+            say("they do not.\n")
+            return 1
+        say(f"they do ({time.monotonic() - began:.0f} s).\n")
+        return report([(guard, *tried(copy, guard)) for guard in guards])
+
+
+def copied(copy: Path) -> None:
+    """Copy what git knows or would take, and make sure that the copy is what gets imported."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listed, cwd=ROOT, text=True).split("\0"):
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    look = [sys.executable, "-c", "import worker, local; print(worker.__file__, local.__file__)"]
+    found = subprocess.check_output(look, cwd=copy, env=environment(copy), text=True).split()
+    if not all(Path(file).is_relative_to(copy) for file in found):
+        raise RuntimeError("The copy is not what gets imported.")
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """Lead Python to the copy; without stored bytecode, which tells versions of a file apart by the second."""
+    return os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def failures(copy: Path, *tests: str) -> int:
+    """Run tests of the copy and return how many failed; raises ``RuntimeError`` when they could not be run."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *sorted(tests)]
+    done = subprocess.run(command, cwd=copy, env=environment(copy), capture_output=True, text=True, check=False)
+    summary = done.stdout.strip().rpartition("\n")[2]
+    failed = re.search(r"(\d+) failed", summary)
+    if done.returncode not in (0, FAILED) or " error" in summary or bool(failed) != bool(done.returncode):
+        raise RuntimeError(f"The tests could not be run:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    return int(failed[1]) if failed else 0
+
+
+def tried(copy: Path, guard: Guard) -> tuple[bool, float]:
+    """Take a guard out, run its test, put it back; return whether the test noticed, and the seconds it took."""
+    say(f"Without {guard.name} … ")
+    file, began = copy / guard.path, time.monotonic()
+    source = file.read_text(encoding="utf-8")
+    file.write_text(guard.removed(source), encoding="utf-8")
+    try:
+        killed = failures(copy, guard.test) > 0
+    finally:
+        file.write_text(source, encoding="utf-8")
+    seconds = time.monotonic() - began
+    say(f"{'noticed' if killed else 'NOBODY NOTICED'} ({seconds:.0f} s).\n")
+    return killed, seconds
+
+
+def report(results: list[tuple[Guard, bool, float]]) -> int:
+    """Print the table and return the exit code."""
+    width = max(len(guard.name) for guard, *_ in results)
+    say(f"\n{'guard':{width}}  killed  seconds  test\n")
+    for guard, killed, seconds in results:
+        say(f"{guard.name:{width}}  {'yes' if killed else 'NO':6}  {seconds:7.1f}  {guard.test.rpartition('/')[2]}\n")
+    survivors = sum(not killed for _, killed, _ in results)
+    say(f"\n{len(results)} guards, {survivors} of them missed by nobody.\n")
+    return 1 if survivors else 0
+
+
+def say(words: str) -> None:
+    """Print at once."""
+    sys.stdout.write(words)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
