@@ -238,13 +238,14 @@ def overtaken(big: int, small: int, patience: float) -> tuple[int, float]:
 
 def pauses(began: datetime) -> tuple[float, float]:
     """
-    Tell how a fault has interrupted a steady stream of work.
+    Tell how a fault has interrupted a steady stream of work, in seconds from ``began`` on.
 
     :returns: the longest time without a completion while there were runs that nobody had tried yet; and the time until
-        every run that was tried more than once was completed, both in seconds from ``began`` on
+        the last attempt that came to nothing was ended, its run queued again; zero where none did
     """
-    ended = [row for row in read(ATTEMPTS) if row["outcome"] == "completed" and row["ended_at"] > began]
-    fresh = max(row["ended_at"] for row in ended if row["fence"] == 1)
-    steady = sorted([began, *(row["ended_at"] for row in ended if row["ended_at"] <= fresh)])
-    again = [seconds(began, row["ended_at"]) for row in ended if row["fence"] > 1]
-    return max(seconds(one, other) for one, other in pairwise(steady)), max(again, default=0.0)
+    ended = [row for row in read(ATTEMPTS) if row["ended_at"] and row["ended_at"] > began]
+    done = [row for row in ended if row["outcome"] == "completed"]
+    fresh = max(row["ended_at"] for row in done if row["fence"] == 1)
+    steady = sorted([began, *(row["ended_at"] for row in done if row["ended_at"] <= fresh)])
+    back = [seconds(began, row["ended_at"]) for row in ended if row["outcome"] != "completed"]
+    return max(seconds(one, other) for one, other in pairwise(steady)), max(back, default=0.0)

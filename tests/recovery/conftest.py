@@ -81,10 +81,10 @@ SECTIONS = {
     "faults": Section(
         "Faults during steady work",
         "A stream of small runs, a fault in the middle of it. *Pause*: the longest time without a completion from\n"
-        "the fault's beginning on, while there was untouched work. *Caught*: until the last run that had to be\n"
-        "tried again was completed; a dash where none had to be. The promise for both: two lengths of a lease, 120 s,\n"
-        "after the fault's end.",
-        ("fault", "what happens", "lasts, s", "pause, s", "caught, s", "runs", "runs lost", "completed twice"),
+        "the fault's beginning on, while there was untouched work. *Queued again*: until the last run whose attempt came\n"
+        "to nothing was back in the queue; a dash where there was none. The promise for both: two lengths of a lease,\n"
+        "120 s, after the fault's end. Every run is completed in the end, once.",
+        ("fault", "what happens", "lasts, s", "pause, s", "queued again, s", "runs", "runs lost", "completed twice"),
         whole=10,
     ),
 }

@@ -117,10 +117,9 @@ def test_work_goes_on_after(site, page, name):
     lasted = seconds(began, now())
     ended = all_completed(RUNS, 300)
 
-    pause, caught = pauses(began)
-    page.add("faults", name, " ".join(FAULTS[name].__doc__.split()), lasted, pause, caught or "-", RUNS, *ended)
-    assert pause < PATIENCE_SECONDS
-    assert caught < lasted + PATIENCE_SECONDS
+    pause, back = pauses(began)
+    page.add("faults", name, " ".join(FAULTS[name].__doc__.split()), lasted, pause, back or "-", RUNS, *ended)
+    assert max(pause, back) < lasted + PATIENCE_SECONDS
 
 
 def began_since(moment):
