@@ -129,6 +129,13 @@ GUARDS: Final = (
         f"{TESTS}/test_guards.py::test_a_second_attempt_writes_under_a_key_of_its_own",
     ),
     Guard(
+        "a run is handed back however long Postgres takes",
+        "worker/materialize.py",
+        "            if held.lost:\n                raise\n",
+        "            raise\n",
+        f"{TESTS}/test_hand_back.py::test_a_run_is_handed_back_when_postgres_listens_again",
+    ),
+    Guard(
         "rows counted against rows written",
         "worker/snapshots.py",
         "    if (written, first, last, distinct) != expected:\n        raise SnapshotMismatch\n",

@@ -8,10 +8,12 @@ else by now.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time, timedelta
+from time import sleep
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from structlog.contextvars import bound_contextvars
 
 from worker import audience, audiences, clickhouse, emails, errors, exports, lease, loads, log, plan, runs, snapshots
@@ -22,7 +24,11 @@ from worker.settings import Settings
 
 logger = log.get(__name__)
 
+Handed = TypeVar("Handed")
+
 STEPS = ("count", "write", "verify")
+# Between two attempts to hand a run back to a Postgres that does not listen.
+AGAIN_SECONDS = 0.5
 
 
 def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: False) -> str:
@@ -43,10 +49,10 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
         except errors.ClaimLost:
             return "lost"
         except errors.WorkerLeaving:
-            return _release(claim)
+            return _release(claim, held)
         except errors.AttemptError as error:
             if held.leaving:
-                return _release(claim)
+                return _release(claim, held)
             if isinstance(error, (errors.ClickHouseUnavailable, errors.PostgresUnavailable)):
                 _stop_queries(query_ids)
             return _set_back(claim, held, error, settings)
@@ -206,19 +212,35 @@ def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, s
         return "lost"
     logger.warning("run_attempt_failed", code=error.code, retry=error.retry)
     try:
-        with transaction() as connection:
-            outcome = runs.set_back(connection, claim, error, settings.retry_policy)
+        outcome = _insisted(held, lambda connection: runs.set_back(connection, claim, error, settings.retry_policy))
     except errors.ClaimLost:
         return "lost"
     return "closed" if outcome == "retried" and error.retry.closes_lane else outcome
 
 
-def _release(claim: runs.Claim) -> str:
+def _release(claim: runs.Claim, held: lease.Held) -> str:
     """Hand the run back untouched; its query was killed on the way out."""
     try:
-        with transaction() as connection:
-            runs.release(connection, claim)
+        _insisted(held, lambda connection: runs.release(connection, claim))
     except errors.ClaimLost:
         return "lost"
     logger.info("run_released")
     return "released"
+
+
+def _insisted(held: lease.Held, hand_back: Callable[[Connection], Handed]) -> Handed:
+    """
+    Hand a run back as soon as Postgres listens, while the claim holds.
+
+    Whoever gave up at once would leave the run, and its place in the lane, to the end of the lease and a rescuer.
+    """
+    while True:
+        try:
+            with transaction() as connection:
+                return hand_back(connection)
+        except (OperationalError, InterfaceError) as error:
+            if held.lost:
+                raise
+            # Its text carries addresses.
+            logger.warning("hand_back_unanswered", error=type(error).__name__)
+        sleep(AGAIN_SECONDS)

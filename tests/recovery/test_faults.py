@@ -42,7 +42,7 @@ def redis_flushed(site):
 
 
 def postgres_restarted(site):
-    """Everything uncommitted is gone, no connection survives; drains end, bells start new ones on new connections."""
+    """No connection survives; attempts that end meanwhile are handed back once it listens, and bells start new drains."""
     postgres = site.servers.postgres
     os.kill(postgres.pid, signal.SIGQUIT)
     awaited_gone(postgres)
