@@ -5,13 +5,22 @@ Beat is a metronome: it says when, and each tick looks for itself what is due. T
 ``celery -A scheduler.beat beat``.
 """
 
+import time
+from datetime import UTC, datetime
 from typing import Any
+
+from celery.schedules import schedule
 
 from scheduler import ticks
 from worker import settings
 from worker.app import app
 
 __all__ = ["app"]
+
+
+def steady() -> datetime:
+    """Return a time that nobody can set, of no date: by the wall's, beat is silent for as long as it was set back."""
+    return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
 @app.on_after_finalize.connect
@@ -27,4 +36,4 @@ def _timetable(sender: Any, **_: object) -> None:
         ticks.count: current.count_seconds,
     }
     for tick, seconds in periods.items():
-        sender.add_periodic_task(seconds, tick.s(), name=tick.name)
+        sender.add_periodic_task(schedule(seconds, nowfun=steady, app=sender), tick.s(), name=tick.name)
