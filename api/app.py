@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio.to_thread
 from fastapi import FastAPI
 
-from api import audiences, auth, envelope, exports, health, metrics, middleware, pages, results, runs
+from api import audiences, auth, bells, envelope, exports, health, metrics, middleware, pages, results, runs, threads
 from worker import database, log, settings
 
 
@@ -45,6 +44,7 @@ def create() -> FastAPI:
     app.add_middleware(middleware.Passage)
     app.add_middleware(metrics.Counting)
     app.state.door = auth.Door(current)
+    app.state.bells = bells.Bells()
     app.state.readiness = health.Readiness()
     return app
 
@@ -52,6 +52,6 @@ def create() -> FastAPI:
 @asynccontextmanager
 async def _life(_: FastAPI) -> AsyncIterator[None]:
     """Run as many threads as there are connections for; let go of the connections at the end."""
-    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.current().web_threads
+    threads.share()
     yield
     database.engine().dispose()

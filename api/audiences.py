@@ -1,14 +1,14 @@
 """Saved audiences: create, list, read, change, delete, validate."""
 
 from typing import Annotated, Any, Final
-from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from api import envelope, schemas
 from api.auth import Asking
+from api.paths import AudienceId
 from worker import audience, audiences, manual
 from worker.database import transaction
 
@@ -27,7 +27,6 @@ register_url_convertor("audience", _Named())
 
 router = APIRouter(prefix=PREFIX, tags=["Audience Builder"])
 
-AudienceId = Annotated[UUID, Path(alias="id", description="The audience.")]
 OneAudience = schemas.Reply[schemas.Audience]
 CREATED: Final[dict[str, Any]] = {
     "description": "The new audience.",

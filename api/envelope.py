@@ -9,14 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic_core import to_json
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
 from api import schemas
-from worker import errors, filters, log
+from worker import database, errors, filters, log
 
 logger = log.get(__name__)
 
@@ -26,6 +24,7 @@ BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("UNAUTHORIZED", "A valid API key or bearer token is required."),
     404: ("NOT_FOUND", "There is nothing here."),
     405: ("METHOD_NOT_ALLOWED", "This method is not allowed here."),
+    408: ("REQUEST_TIMEOUT", "The request body did not arrive in time."),
     413: ("PAYLOAD_TOO_LARGE", "The request body is too large."),
     415: ("UNSUPPORTED_MEDIA_TYPE", "The request body must be application/json."),
     429: ("RATE_LIMITED", "Too many requests; try again after the time in Retry-After."),
@@ -79,7 +78,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.AttemptError, _at_fault)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for kind in (OperationalError, InterfaceError, PoolTimeout):
+    for kind in database.OUTAGES:
         app.add_exception_handler(kind, _no_database)
 
 
@@ -104,7 +103,7 @@ def _at_fault(request: Request, error: Exception) -> Response:
     """Answer for ClickHouse or the storage, whose own words stay in the log."""
     code = error.code if isinstance(error, errors.AttemptError) else ""
     logger.warning("server_at_fault", code=code)
-    if isinstance(error, errors.InternalError | errors.ConfigRefused):
+    if isinstance(error, errors.InternalError | errors.ConfigRefused | errors.ExportMismatch):
         return problem(request, 500)
     return problem(request, 503, headers={"Retry-After": RETRY_SECONDS})
 

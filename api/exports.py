@@ -1,22 +1,17 @@
 """Stored exports: made, read, offered."""
 
-from typing import Annotated
-from uuid import UUID
-
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from sqlalchemy import RowMapping
 from starlette.responses import Response
 
 from api import envelope, schemas
 from api.auth import Asking
-from worker import app, exports, follow, runs
+from api.paths import AudienceId, ExportId, RunId
+from worker import exports, follow, runs
 from worker.database import transaction
 
 router = APIRouter(prefix="/v1/intent/audiences/{id}/runs/{runId}/exports", tags=["Audience Builder"])
 
-AudienceId = Annotated[UUID, Path(alias="id", description="The audience.")]
-RunId = Annotated[UUID, Path(alias="runId", description="The run.")]
-ExportId = Annotated[UUID, Path(alias="exportId", description="The export.")]
 OneExport = schemas.Reply[schemas.IntentAudienceExport]
 
 
@@ -46,7 +41,7 @@ def make_export(request: Request, asking: Asking, audience_id: AudienceId, run_i
         )
     waits = row["status"] == "processing"
     if waits:
-        app.ring("announce", 1)
+        request.app.state.bells.ring("announce")
     return _reply(request, row, status=202 if waits else 200)
 
 

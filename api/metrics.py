@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.middleware import HUNG_UP
 from api.once import Once
 from worker import figures, log
 from worker.database import transaction
@@ -61,7 +62,7 @@ REQUESTS: Final = Counter(
 )
 SECONDS: Final = Histogram(
     f"{PREFIX}http_request_seconds",
-    "How long they took.",
+    "How long they took to begin their answer.",
     ("method", "route"),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=OWN,
@@ -72,7 +73,11 @@ METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 
 
 class Counting:
-    """Count requests by route, never by path: paths hold ids and tokens."""
+    """
+    Count requests by route, never by path: paths hold ids and tokens.
+
+    Their status is that of the answer, 4xx for a client that was gone before it, or ``cut`` for an answer that broke off.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -82,21 +87,25 @@ class Counting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.monotonic(), 500
+        started, status, whole = time.monotonic(), HUNG_UP, False
+        elapsed: float | None = None
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal elapsed, status, whole
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, elapsed = message["status"], time.monotonic() - started
             await send(message)
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
             await self.app(scope, receive, answer)
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", "none")
-            REQUESTS.labels(method, route, f"{status // 100}xx").inc()
-            SECONDS.labels(method, route).observe(time.monotonic() - started)
+            kind = "cut" if elapsed is not None and not whole else f"{status // 100}xx"
+            REQUESTS.labels(method, route, kind).inc()
+            if elapsed is not None:
+                SECONDS.labels(method, route).observe(elapsed)
 
 
 async def scrape(request: Request) -> Response:

@@ -27,6 +27,9 @@ MOST_BYTES: Final = 256 * 1024
 # How long the rest of too large a body is read and thrown away: a connection that is closed while its client still
 # sends is reset, and the answer is lost with it.
 LINGER_SECONDS: Final = 5.0
+# For a body to arrive, and for a client to take what was sent before more is sent.
+BODY_SECONDS: Final = 30.0
+READER_SECONDS: Final = 60.0
 # The mail programs that follow List-Unsubscribe send a form.
 FORMS: Final = "/v1/intent/unsubscribe/"
 # No answer was given, because nobody waits for one: the number that proxies write for it.
@@ -79,10 +82,23 @@ class Passage:
                 await self.app(scope, receive if body is None else _again(body, receive), answer)
         except ClientDisconnect:
             logger.debug("client_hung_up")
+        except TooSlow:
+            logger.info("reader_stopped")
+        except Late:
+            late = envelope.problem(request, HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
+            await late(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last one to ask
             broken = envelope.unforeseen(request, error)
             if answer.status == HUNG_UP:  # else it is cut short, and its client sees that it is
                 await broken(scope, receive, answer)
+
+
+class Late(Exception):
+    """A body did not arrive in time."""
+
+
+class TooSlow(Exception):
+    """A client takes nothing of its answer any more: its connection is given up."""
 
 
 class Answer:
@@ -109,7 +125,11 @@ class Answer:
             await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body"}
-        await self._send(message)
+        try:
+            async with asyncio.timeout(READER_SECONDS):
+                await self._send(message)
+        except TimeoutError:
+            raise TooSlow from None
 
     def _head(self, headers: MutableHeaders) -> None:
         """Add the headers of every answer, and those that were left for this one."""
@@ -137,17 +157,22 @@ async def _body(headers: Headers, receive: Receive) -> bytes | None:
 
     :returns: None where there is none, or where it is not read because it says itself that it is too large
     :raises ClientDisconnect: when its client is gone before its end
+    :raises Late: when it takes too long
     """
     length = int(headers.get("content-length", 0))
     if length > MOST_BYTES or not (length or "transfer-encoding" in headers):
         return None
     body, more = b"", True
-    while more and len(body) <= MOST_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more and len(body) <= MOST_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise Late from None
     return body
 
 

@@ -17,11 +17,10 @@ from typing import Any, Final, NamedTuple
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from worker import csv_format, errors, follow, log
+from api import threads
+from worker import csv_format, database, errors, follow, log
 from worker.follow import State
 from worker.links import Purpose
 
@@ -92,7 +91,7 @@ class PageRoute(APIRoute):
         async def shown(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (errors.AttemptError, OperationalError, InterfaceError, PoolTimeout) as error:
+            except (errors.AttemptError, *database.OUTAGES) as error:
                 code = error.code if isinstance(error, errors.AttemptError) else type(error).__name__
                 logger.warning("server_at_fault", code=code)
                 return _notice(UNAVAILABLE, {"Retry-After": REFRESH_SECONDS})
@@ -123,12 +122,14 @@ def download(token: str) -> Response:
 
 
 @router.api_route("/downloads/{token}/file", methods=LOOKED_AT)
+@threads.apart
 def downloaded(token: str) -> Response:
     """Give the bytes that a mail's link leads to."""
     return _file(follow.download(token))
 
 
 @router.api_route("/files/{token}", methods=LOOKED_AT)
+@threads.apart
 def given(token: str) -> Response:
     """Give the bytes to whoever was just given the address over HTTP."""
     return _file(follow.download(token, Purpose.FILE))

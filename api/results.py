@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
-from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from api import envelope, reads, schemas
+from api import envelope, reads, schemas, threads
 from api.auth import Asking
+from api.paths import AudienceId, RunId
 from worker import csv_format, errors, log
 
 logger = log.get(__name__)
 
 router = APIRouter(prefix="/v1/intent/audiences/{id}/runs/{runId}", tags=["Audience Builder"])
 
-AudienceId = Annotated[UUID, Path(alias="id", description="The audience.")]
-RunId = Annotated[UUID, Path(alias="runId", description="The run.")]
 QUERY_ID: Final = "X-ClickHouse-Query-Id"
 MOST_OFFSET: Final = 2**31 - 1
 TRACED: Final[Mapping[str, Any]] = {
@@ -86,6 +84,7 @@ class Download(StreamingResponse):
         **envelope.documented(404, s409="The run failed or was cancelled, or its results are no longer kept."),
     },
 )
+@threads.apart
 def read_results(
     request: Request,
     asking: Asking,
@@ -112,6 +111,7 @@ def read_results(
         ),
     },
 )
+@threads.apart
 def read_stats(request: Request, asking: Asking, audience_id: AudienceId, run_id: RunId) -> Response:
     """Read how many people have each field, how their scores are spread, and averages."""
     found = reads.stats(asking.organization_id, audience_id, run_id)
@@ -127,6 +127,7 @@ def read_stats(request: Request, asking: Asking, audience_id: AudienceId, run_id
         **envelope.documented(404, s409="The run is not completed, is a preview, or its results are no longer kept."),
     },
 )
+@threads.apart
 def export_csv(asking: Asking, audience_id: AudienceId, run_id: RunId) -> Response:
     """Download the results, the best first, up to the cap; the stored export of the same run has the same bytes."""
     export = reads.export(asking.organization_id, audience_id, run_id)
@@ -137,7 +138,7 @@ def export_csv(asking: Asking, audience_id: AudienceId, run_id: RunId) -> Respon
         "X-Export-Result-Count": str(export.run["result_count"]),
         "Content-Disposition": f'attachment; filename="audience-run-{run_id}.csv"',
     }
-    return Download(export.chunks, headers=headers, media_type=csv_format.CONTENT_TYPE)
+    return Download(threads.drawn(export.chunks), headers=headers, media_type=csv_format.CONTENT_TYPE)
 
 
 def _reply(request: Request, shown: dict[str, Any], query_id: str | None) -> Response:

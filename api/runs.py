@@ -1,20 +1,18 @@
 """Queue, list, read and cancel runs."""
 
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from starlette.responses import Response
 
 from api import envelope, schemas
 from api.auth import Asking
-from worker import app, audiences, manual, runs
+from api.paths import AudienceId, RunId
+from worker import audiences, manual, runs
 from worker.database import transaction
 
 router = APIRouter(prefix="/v1/intent/audiences/{id}/runs", tags=["Audience Builder"])
 
-AudienceId = Annotated[UUID, Path(alias="id", description="The audience.")]
-RunId = Annotated[UUID, Path(alias="runId", description="The run.")]
 OneRun = schemas.Reply[schemas.IntentAudienceRun]
 
 
@@ -50,7 +48,7 @@ def queue_run(
     """
     queued = manual.queue(audience_id, organization_id=asking.organization_id, key=key)
     if queued.created:
-        app.ring("manual", 1)
+        request.app.state.bells.ring("manual")
     with transaction() as connection:
         row = runs.get(connection, queued.run_id, asking.organization_id)
     return envelope.reply(request, schemas.IntentAudienceRun.of(row), status=202 if queued.created else 200)

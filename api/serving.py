@@ -73,6 +73,11 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what trails a body is nobody's, and would be kept without bound."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """End a request's head."""
         self._in_head = False
@@ -109,9 +114,7 @@ def serve(public: ASGIApp, internal: ASGIApp) -> None:
         _bound("INTERNAL", current.internal_host, current.internal_port),
     ]
     grace = int(current.shutdown_grace_seconds) - LEAVE_SECONDS
-    proxies = [name.strip() for name in current.web_trusted_proxies.split(",") if name.strip()]
-    outer = Server(_config(public, grace, proxies))
-    inner = Server(_config(internal, 1, []))
+    outer, inner = Server(_config(public, grace)), Server(_config(internal, 1))
     with asyncio.Runner(loop_factory=outer.config.get_loop_factory()) as runner:
         runner.run(_served(outer, inner, sockets))
     _leave()
@@ -136,7 +139,7 @@ def _stop(server: Server, number: int) -> None:
     server.should_exit = True
 
 
-def _config(app: ASGIApp, grace: int, proxies: list[str]) -> uvicorn.Config:
+def _config(app: ASGIApp, grace: int) -> uvicorn.Config:
     """Build a server's settings; its lines go through our formatter, and none of them shows a path."""
     return uvicorn.Config(
         app,
@@ -145,8 +148,7 @@ def _config(app: ASGIApp, grace: int, proxies: list[str]) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
+        proxy_headers=False,  # nothing here asks where a request came from
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace,
     )

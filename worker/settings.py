@@ -88,10 +88,6 @@ class Settings(BaseSettings):
     mail_seconds: float = Field(30, gt=0, description="How long one step of the SMTP conversation may take.")
     web_host: str = Field("127.0.0.1", description="Address that the HTTP side listens on; 0.0.0.0 for every one.")
     web_port: int = Field(8000, ge=1, le=65_535, description="Its port.")
-    web_trusted_proxies: str = Field(
-        "",
-        description="Addresses or networks, by commas, whose X-Forwarded-For and -Proto are believed; empty for none.",
-    )
     internal_host: str = Field("127.0.0.1", description="Address that /metrics and the details of /readyz listen on.")
     internal_port: int = Field(9100, ge=1, le=65_535, description="Their port, never to be published.")
     web_threads: int = Field(

@@ -110,7 +110,11 @@ def read(path: str) -> Iterator[bytes]:
 def signed(path: str, *, seconds: float) -> str | None:
     """Return a link that a bucket serves the file under for a while; None where a folder holds it."""
     store = _named(_store)
-    return obstore.sign(store, "GET", path, timedelta(seconds=seconds)) if isinstance(store, S3Store) else None
+    return (
+        _named(lambda: obstore.sign(store, "GET", path, timedelta(seconds=seconds)))
+        if isinstance(store, S3Store)
+        else None
+    )
 
 
 def holds(path: str) -> bool:

@@ -35,7 +35,9 @@ class IntentAudienceExport(Schema):
         description="Why it failed, or why its last attempt did.", examples=[None, "STORAGE_UNAVAILABLE"]
     )
     error_message: str | None
-    requested_by: UUID | None = Field(description="The API key that asked for it; null where a daily run did.")
+    requested_by: UUID | None = Field(
+        description="The API key that asked for it; null where it was stored as the run completed."
+    )
     completed_at: Moment | None
     expires_at: Moment | None = Field(description="From then on there is no link; asking again makes the file anew.")
     created_at: Moment

@@ -18,9 +18,19 @@ OUTCOME: Final = (
 
 
 def queue(
-    connection: Connection, *, organization_id: UUID, audience_id: UUID, run_id: UUID, due_at: datetime | None = None
+    connection: Connection,
+    *,
+    organization_id: UUID,
+    audience_id: UUID,
+    run_id: UUID,
+    requested_by: UUID | None = None,
+    due_at: datetime | None = None,
 ) -> None:
-    """Queue a run's export; the one it has already stays as it is."""
+    """
+    Queue a run's export; the one it has already stays as it is.
+
+    :param requested_by: the API key that asked for it; None where the run's completion did
+    """
     connection.execute(
         insert(exports)
         .values(
@@ -28,6 +38,7 @@ def queue(
             organization_id=organization_id,
             audience_id=audience_id,
             run_id=run_id,
+            requested_by=requested_by,
             file_name=f"audience-run-{run_id}.csv",
             due_at=moment(due_at),
         )
@@ -50,7 +61,8 @@ def ensure(
     :raises NotAllowed: when the run is not completed, a preview, or its results are gone
     """
     run = _exportable(connection, organization_id, run_id, now)
-    queue(connection, organization_id=organization_id, audience_id=run["audience_id"], run_id=run_id, due_at=now)
+    born = {"audience_id": run["audience_id"], "requested_by": requested_by, "due_at": now}
+    queue(connection, organization_id=organization_id, run_id=run_id, **born)
     stale = (exports.c.status == "failed") | ((exports.c.status == "completed") & (exports.c.expires_at <= moment(now)))
     anew = {"status": "processing", "failures": 0, "requested_by": requested_by}
     empty = dict.fromkeys(OUTCOME)
