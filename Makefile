@@ -75,7 +75,7 @@ mutants: $(DEV) ## take out one guard at a time and see that its test notices; s
 recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an hour; a choice in ARGS="-k redis"
 	$(BIN)/pytest tests/recovery -v --timeout 1500 $(ARGS)
 
-chaos: $(DEV) ## 300 audiences in a storm of faults, MINUTES=5 of it from a random SEED unless told; adds to docs/chaos.md
+chaos: $(DEV) ## a storm of faults over all processes, MINUTES=5 from a random SEED unless told; adds a row to docs/chaos.md
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos --minutes "$(or $(MINUTES),5)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux

@@ -7,6 +7,7 @@ Shows what it does while it does it, adds a row to docs/chaos.md, and ends with 
 import argparse
 import logging
 import random
+import signal
 import sys
 
 from chaos import report
@@ -17,11 +18,14 @@ def main() -> int:
     """Run the suite once and return the exit code."""
     wanted = _asked()
     logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGINT, _interrupted)
     try:
-        print(f"Seed {wanted.seed}: {wanted.audiences} audiences, three days, faults for {wanted.minutes:g} minutes.")
+        print(
+            f"Seed {wanted.seed}: {wanted.audiences} audiences, three days, faults for about {wanted.minutes:g} minutes."
+        )
         verdict = Campaign(wanted, lambda sentence: print(sentence, flush=True)).run()
     except KeyboardInterrupt:
-        print("Interrupted; everything that was started has been stopped.")
+        print("Everything that was started has been stopped.")
         return 130
     print(report.summary(verdict))
     report.append(verdict)
@@ -33,11 +37,17 @@ def _asked() -> Wanted:
     parser = argparse.ArgumentParser(prog="chaos", description="Faults of all kinds, and nothing may be lost.")
     parser.add_argument("--seed", type=int, default=random.randrange(1000), help="by default a random one")
     parser.add_argument("--minutes", type=float, default=5, help="how long faults go on, about (default 5)")
-    parser.add_argument("--audiences", type=int, default=300, help="how many are active (default 300)")
+    parser.add_argument("--audiences", type=int, help="how many are active (by default 15 a minute, 300 at most)")
     asked = parser.parse_args()
-    if asked.minutes <= 0 or asked.audiences <= 0:
+    if asked.minutes <= 0 or (asked.audiences is not None and asked.audiences <= 0):
         parser.error("--minutes and --audiences must be more than 0")
-    return Wanted(asked.seed, asked.minutes, asked.audiences)
+    return Wanted(asked.seed, asked.minutes, asked.audiences or min(300, max(15, round(15 * asked.minutes))))
+
+
+def _interrupted(*_: object) -> None:
+    """Say that Ctrl-C was heard: stopping takes some seconds."""
+    print("Stopping everything that was started.", flush=True)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ class World:
             self._make_database()
             stack.enter_context(_pointed(self._environment(direct=True)))
             self._fill()
-            self.programs = stack.enter_context(self._crew())
+            self.programs = self._crew()
+            stack.callback(self._end)
             self._stack = stack.pop_all()
         return self
 
@@ -232,6 +233,11 @@ class World:
         for name, program in programs.all.items():
             program.environment |= self.clocks[name].environment()
         return programs
+
+    def _end(self) -> None:
+        """End the programs that still run, at once."""
+        for name in self.programs.all:
+            self.programs.kill(name)
 
     def _remove(self) -> None:
         """Remove the folder, unless somebody wants to look into it."""
