@@ -86,3 +86,12 @@ def test_an_idle_connection_to_clickhouse_is_not_relied_upon(to_clickhouse, monk
 
     assert 1 == clickhouse.query("SELECT 1").rows[0][0]
     assert time.monotonic() - started < 5
+
+
+def test_a_frozen_holder_is_ended_by_the_server(tables):
+    """What a process holds when it freezes in the middle of a transaction is free again within 15 s."""
+    names = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout")
+    with database.transaction() as connection:
+        told = [connection.scalar(text(f"SHOW {name}")) for name in names]
+
+    assert ["15s", "15s", "10s"] == told
