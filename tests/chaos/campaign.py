@@ -33,9 +33,10 @@ HURRY = (
     "UPDATE ready_emails SET due_at = now() WHERE status = 'pending' AND due_at > now() AND claimed_by IS NULL",
 )
 LEFT = """
-SELECT (SELECT count(*) FROM runs WHERE status IN ('queued', 'running'))
-    + (SELECT count(*) FROM exports WHERE status = 'processing')
-    + (SELECT count(*) FROM ready_emails WHERE status IN ('pending', 'sending')) AS things
+SELECT
+    (SELECT count(*) FROM runs WHERE status IN ('queued', 'running')) AS runs,
+    (SELECT count(*) FROM exports WHERE status = 'processing') AS files,
+    (SELECT count(*) FROM ready_emails WHERE status IN ('pending', 'sending')) AS mails
 """
 TEND_SECONDS = 0.25
 
@@ -188,17 +189,23 @@ class Campaign:
 
     def _settled(self, world: World) -> list[Violation]:
         """Wait until nothing is on its way any more, with nothing put off for minutes."""
-        until = time.monotonic() + CALM_SECONDS
+        until, told = time.monotonic() + CALM_SECONDS, 0.0
         world.programs.start(CREW)
-        while time.monotonic() < until:
+        while True:
             with world.session() as session:
                 for statement in HURRY:
                     session.execute(statement)
             self._tend(world)
-            if not world.rows(LEFT)[0]["things"]:
+            [counts] = world.rows(LEFT)
+            left = ", ".join(f"{count} {things}" for things, count in counts.items() if count)
+            if not left:
                 return []
+            if time.monotonic() > until:
+                return [Violation(f"{left} had not ended {CALM_SECONDS} s after the storm")]
+            if time.monotonic() > told + TELL_SECONDS:
+                told = time.monotonic()
+                self.tell(f"still on their way: {left}")
             time.sleep(TEND_SECONDS)
-        return [Violation(f"{world.rows(LEFT)[0]['things']} things had not ended {CALM_SECONDS} s after the storm")]
 
     def _verdict(self, found: state.State, histories: list[str], seconds: float) -> Verdict:
         """Sum up."""
