@@ -20,11 +20,12 @@ from worker.errors import Refusal
 logger = log.get(__name__)
 
 MOST_A_PASS = 20_000
+PASS_SECONDS = 60
 
 
 def queue_daily_runs(*, now: datetime | None = None) -> dict[str, int]:
     """Queue one run of the newest ready date for every audience that is due, and return the counts."""
-    with transaction() as connection:
+    with transaction(seconds=PASS_SECONDS) as connection:
         data_date = loads.ready_date(connection, now=now)
         if data_date is None:
             return {"due": 0, "queued": 0}

@@ -70,8 +70,15 @@ def engine() -> Engine:
         },
     )
     event.listen(made, "do_connect", lambda _dialect, _record, words, named: Bounded.connect(*words, **named))
-    event.listen(made, "checkout", lambda driver, _record, _proxy: _ping(driver))
+    event.listen(made, "checkout", _checked)
     return made
+
+
+def _checked(driver: Bounded, record: Any, _proxy: object) -> None:
+    """Ping a connection that was used before; a fresh one has just answered."""
+    if record.info.setdefault("used", False):
+        _ping(driver)
+    record.info["used"] = True
 
 
 def _ping(driver: Bounded) -> None:

@@ -71,10 +71,10 @@ def listen(ear: Ear, leave: Callable[[], object]) -> None:
 
 
 def leave() -> None:
-    """Stop this process as the platform would: SIGTERM, the grace, then SIGKILL for one that cannot even stop."""
+    """Stop this process as the platform would: SIGTERM, the grace, then an end without more ado."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(settings.current().shutdown_grace_seconds)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)  # not SIGKILL: the first process of a container gets none from itself
 
 
 def ask(node: str, *, seconds: float) -> dict[str, Any] | None:

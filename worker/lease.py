@@ -11,14 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from worker import log
+from worker.database import OUTAGES, transaction
 from worker.errors import ClaimLost, WorkerLeaving
 
 logger = log.get(__name__)
 
 
 POLL_SECONDS = 1.0
+# Between two attempts to hand work back to a PostgreSQL that does not listen.
+AGAIN_SECONDS = 0.5
+
+Handed = TypeVar("Handed")
 
 
 class Held:
@@ -147,3 +155,21 @@ class _Heartbeat:
             self.on_end()
         except Exception as error:  # noqa: BLE001 - a thread that breaks here would say so to nobody
             logger.warning("work_not_stopped", error=type(error).__name__)
+
+
+def insisted(held: Held, hand_back: Callable[[Connection], Handed]) -> Handed:
+    """
+    Write down what became of the work as soon as PostgreSQL listens, while the claim holds.
+
+    Whoever gave up at once would leave it to the end of the lease and a rescuer, who knows less.
+    """
+    while True:
+        try:
+            with transaction() as connection:
+                return hand_back(connection)
+        except OUTAGES as error:
+            if held.lost:
+                raise
+            # Its text carries addresses.
+            logger.warning("hand_back_unanswered", error=type(error).__name__)
+        time.sleep(AGAIN_SECONDS)

@@ -8,12 +8,10 @@ else by now.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time, timedelta
-from time import sleep
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from worker import audience, audiences, clickhouse, emails, errors, exports, lease, loads, log, plan, runs, snapshots
@@ -24,11 +22,8 @@ from worker.settings import Settings
 
 logger = log.get(__name__)
 
-Handed = TypeVar("Handed")
 
 STEPS = ("count", "write", "verify")
-# Between two attempts to hand a run back to a Postgres that does not listen.
-AGAIN_SECONDS = 0.5
 
 
 def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: False) -> str:
@@ -212,7 +207,9 @@ def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, s
         return "lost"
     logger.warning("run_attempt_failed", code=error.code, retry=error.retry)
     try:
-        outcome = _insisted(held, lambda connection: runs.set_back(connection, claim, error, settings.retry_policy))
+        outcome = lease.insisted(
+            held, lambda connection: runs.set_back(connection, claim, error, settings.retry_policy)
+        )
     except errors.ClaimLost:
         return "lost"
     return "closed" if outcome == "retried" and error.retry.closes_lane else outcome
@@ -221,26 +218,8 @@ def _set_back(claim: runs.Claim, held: lease.Held, error: errors.AttemptError, s
 def _release(claim: runs.Claim, held: lease.Held) -> str:
     """Hand the run back untouched; its query was killed on the way out."""
     try:
-        _insisted(held, lambda connection: runs.release(connection, claim))
+        lease.insisted(held, lambda connection: runs.release(connection, claim))
     except errors.ClaimLost:
         return "lost"
     logger.info("run_released")
     return "released"
-
-
-def _insisted(held: lease.Held, hand_back: Callable[[Connection], Handed]) -> Handed:
-    """
-    Hand a run back as soon as Postgres listens, while the claim holds.
-
-    Whoever gave up at once would leave the run, and its place in the lane, to the end of the lease and a rescuer.
-    """
-    while True:
-        try:
-            with transaction() as connection:
-                return hand_back(connection)
-        except (OperationalError, InterfaceError) as error:
-            if held.lost:
-                raise
-            # Its text carries addresses.
-            logger.warning("hand_back_unanswered", error=type(error).__name__)
-        sleep(AGAIN_SECONDS)

@@ -8,7 +8,7 @@ from chaos.campaign import Campaign, Wanted
 
 SEED = int(os.environ.get("CHAOS_SEED", "7"))
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 
 def test_nothing_is_lost_and_nothing_happens_twice():

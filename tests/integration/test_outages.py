@@ -17,9 +17,9 @@ DAY = date(2026, 11, 20)
 
 @pytest.fixture
 def run_id(clickhouse, monkeypatch):
-    """A queued run with two statements of a second and a half, under a lease of four."""
-    monkeypatch.setenv("LEASE_SECONDS", "4")
-    monkeypatch.setenv("LEASE_MARGIN_SECONDS", "1")
+    """A queued run with two statements of a second and a half, under a lease of twelve."""
+    monkeypatch.setenv("LEASE_SECONDS", "12")
+    monkeypatch.setenv("LEASE_MARGIN_SECONDS", "2")
     settings.current.cache_clear()
     clickhouse.command("INSERT INTO people (hem_hash, hashed_email) SELECT 1, repeat('a', 64)")
     clickhouse.command(f"INSERT INTO intent_signals SELECT '{DAY}', 1, 1, 90")
@@ -76,8 +76,11 @@ def test_a_restart_of_postgres_shorter_than_the_lease_is_survived(run_id, clickh
     assert ("completed", "completed", 1, 1) == (outcome, row["status"], row["attempts"], row["fence"])
 
 
-def test_an_outage_longer_than_the_lease_ends_in_rescue(run_id, clickhouse, servers):
+def test_an_outage_longer_than_the_lease_ends_in_rescue(run_id, clickhouse, servers, monkeypatch):
     """The claim counts as lost before its end, its query is killed, and the run goes back once PostgreSQL does."""
+    monkeypatch.setenv("LEASE_SECONDS", "4")
+    monkeypatch.setenv("LEASE_MARGIN_SECONDS", "1")
+    settings.current.cache_clear()
     claim = claimed()
 
     try:

@@ -42,7 +42,7 @@ def _settled(claim: exports.Claim, held: lease.Held, stopping: Callable[[], bool
     except errors.ClaimLost:
         return "lost", True
     except Stopped:
-        _release(claim)
+        _release(claim, held)
         return "released", False
     except errors.AttemptError as error:
         return _set_back(claim, held, error), not error.retry.closes_lane
@@ -50,7 +50,7 @@ def _settled(claim: exports.Claim, held: lease.Held, stopping: Callable[[], bool
         logger.exception("export_broke")
         return _set_back(claim, held, errors.InternalError()), True
     except BaseException:
-        _release(claim)
+        _release(claim, held)
         raise
 
 
@@ -98,18 +98,19 @@ def _set_back(claim: exports.Claim, held: lease.Held, error: errors.AttemptError
     logger.warning("export_attempt_failed", code=error.code, retry=error.retry)
     policy = settings.current().retry_policy
     try:
-        with transaction() as connection:
-            # Chance spreads retries; nobody gains by guessing it.
-            return exports.set_back(connection, claim, error, policy, chance=random.random())  # noqa: S311
+        # Chance spreads retries; nobody gains by guessing it.
+        chance = random.random()  # noqa: S311
+        return lease.insisted(
+            held, lambda connection: exports.set_back(connection, claim, error, policy, chance=chance)
+        )
     except errors.ClaimLost:
         return "lost"
 
 
-def _release(claim: exports.Claim) -> None:
-    """Hand the export back at once; if that fails, its lease will end."""
+def _release(claim: exports.Claim, held: lease.Held) -> None:
+    """Hand the export back at once."""
     try:
-        with transaction() as connection:
-            exports.release(connection, claim)
+        lease.insisted(held, lambda connection: exports.release(connection, claim))
     except errors.ClaimLost:
         return
     logger.info("export_released")
