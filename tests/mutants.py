@@ -130,7 +130,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a run is handed back however long Postgres takes",
-        "worker/materialize.py",
+        "worker/lease.py",
         "            if held.lost:\n                raise\n",
         "            raise\n",
         f"{TESTS}/test_hand_back.py::test_a_run_is_handed_back_when_postgres_listens_again",

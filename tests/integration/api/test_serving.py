@@ -258,13 +258,13 @@ def test_who_says_nothing_is_let_go(start):
 def test_what_trails_a_body_is_thrown_away(start):
     """Trailers of a chunked body are kept by nobody, however many there are."""
     process = start().up()
-    before = psutil.Process(process.pid).memory_info().rss
+    before = psutil.Process(process.running.pid).memory_info().rss
     head = f"POST /v1/intent/audiences/validate HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n"
     with socket.create_connection((HOST, process.port), timeout=PATIENCE_SECONDS) as sender:
         sender.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n0\r\n")
         for number in range(16_000):
             sender.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
-        grown = psutil.Process(process.pid).memory_info().rss - before
+        grown = psutil.Process(process.running.pid).memory_info().rss - before
         sender.sendall(b"\r\n")
         answer = sender.recv(12)
 
