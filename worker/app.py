@@ -23,10 +23,10 @@ logger = log.get(__name__)
 QUEUES = ("manual", "daily", "announce", "control")
 # Black-holed sockets are noticed in seconds; with Celery's defaults a worker was seen deaf for a minute and a half.
 SOCKETS = {
-    "socket_timeout": 5,
+    "socket_timeout": 3,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 5,
+    "health_check_interval": 3,
     "retry_on_timeout": False,
 }
 
