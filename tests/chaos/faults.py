@@ -23,9 +23,16 @@ from worker.app import QUEUES
 # What `chattr +i` sets: root is refused as well.
 GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
 HELD = """
-SELECT r.id, r.fence, cardinality(a.query_ids) AS queries
-FROM runs r JOIN run_attempts a ON a.run_id = r.id AND a.fence = r.fence
-WHERE r.status = 'running' AND r.claimed_by LIKE %s || '@%%'
+SELECT id, fence FROM runs WHERE status = 'running' AND claimed_by LIKE %s || '@%%'
+"""
+# Whether a program is in the middle of something that the world outside can see.
+BUSY = """
+SELECT EXISTS (
+    SELECT FROM runs r JOIN run_attempts a ON a.run_id = r.id AND a.fence = r.fence
+    WHERE r.status = 'running' AND r.claimed_by LIKE %(name)s || '@%%' AND a.query_ids <> '{}'
+) OR EXISTS (
+    SELECT FROM ready_emails WHERE status = 'sending' AND claimed_by LIKE %(name)s || '@%%'
+) AS busy
 """
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
 SOME = "SELECT id FROM runs WHERE status IN ('queued', 'running') ORDER BY random() LIMIT 3 FOR UPDATE SKIP LOCKED"
@@ -47,9 +54,8 @@ class Scene:
 
 
 def kill(scene: Scene, fault: Fault) -> None:
-    """Kill a program with everything it started, in the middle of a statement where it has any; start it again."""
-    if fault.target.startswith("daily"):
-        _until_it_works(scene, fault.target)
+    """Kill a program with everything it started, in the middle of a statement or a mail if it can be; start it again."""
+    _until_busy(scene, fault.target)
     scene.world.programs.kill(fault.target)
     _note_hits(scene, fault.target)
     scene.last(fault.seconds)
@@ -58,6 +64,7 @@ def kill(scene: Scene, fault: Fault) -> None:
 
 def kill_child(scene: Scene, fault: Fault) -> None:
     """Kill one pool process, as the kernel does when memory runs out; its parent starts another."""
+    _until_busy(scene, fault.target)
     with contextlib.suppress(psutil.NoSuchProcess):
         children = psutil.Process(scene.world.programs.pid(fault.target)).children()
         for child in children[:1]:
@@ -73,6 +80,7 @@ def term(scene: Scene, fault: Fault) -> None:
 
 def stop(scene: Scene, fault: Fault) -> None:
     """Freeze a program for longer than a lease, and let it wake up as if nothing had happened."""
+    _until_busy(scene, fault.target)
     group = scene.world.programs.pid(fault.target)
     os.killpg(group, signal.SIGSTOP)
     _note_hits(scene, fault.target)
@@ -219,12 +227,12 @@ FAULTS: Mapping[str, Callable[[Scene, Fault], None]] = {
 }
 
 
-def _until_it_works(scene: Scene, name: str) -> None:
-    """Wait a little until a worker has told which statements it sends."""
+def _until_busy(scene: Scene, name: str) -> None:
+    """Wait a little until a worker has sent a statement or handed a mail over; nobody else is waited for."""
     until = time.monotonic() + 3
-    while time.monotonic() < until and not scene.calm.is_set():
+    while name.startswith(("daily", "announce")) and time.monotonic() < until and not scene.calm.is_set():
         with contextlib.suppress(psycopg.OperationalError):
-            if any(row["queries"] for row in scene.world.rows(HELD, [name])):
+            if scene.world.rows(BUSY, {"name": name})[0]["busy"]:
                 return
         scene.last(0.05)
 

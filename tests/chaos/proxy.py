@@ -25,7 +25,8 @@ class Line:
     """
     One client's connection and its counterpart to the server.
 
-    ``swallowing`` is set while the answer to a message is waited for in order to be lost.
+    ``swallowing`` is set while the answer to a message is waited for in order to be lost, ``asked`` while one is waited
+    for at all.
     """
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
@@ -33,6 +34,7 @@ class Line:
         self.forwarding = asyncio.Event()
         self.forwarding.set()
         self.swallowing = False
+        self.asked = False
 
     def cut(self) -> None:
         """End both connections at once, without a word."""
@@ -47,10 +49,12 @@ class Proxy:
 
     :param target: the server's port
     :param sign: how a message ends whose answer may be lost
+    :param delay: how long the answer to such a message takes, in seconds
     """
 
-    def __init__(self, target: int, *, sign: bytes = b"") -> None:
+    def __init__(self, target: int, *, sign: bytes = b"", delay: float = 0) -> None:
         self.target = target
+        self.delay = delay
         self.port = free_port()
         self.sign = sign
         self.lost = 0
@@ -155,7 +159,8 @@ class Proxy:
         while data := await reader.read(CHUNK_BYTES):
             await line.forwarding.wait()
             tail = (tail + data)[-len(self.sign) :] if self.sign else b""
-            if self._to_lose and tail == self.sign:
+            line.asked = bool(tail) and tail == self.sign
+            if line.asked and self._to_lose:
                 self.lost += 1
                 if self._to_lose.pop() == "message":
                     return
@@ -167,6 +172,9 @@ class Proxy:
         """Forward what the server says, until an answer is to be lost."""
         while data := await reader.read(CHUNK_BYTES):
             await line.forwarding.wait()
+            if line.asked:
+                line.asked = False
+                await asyncio.sleep(self.delay)
             if line.swallowing:
                 return
             client.write(data)

@@ -47,11 +47,13 @@ class Fault:
 DECKS: Mapping[str, Sequence[Card]] = {
     "processes": (
         Card("kill", DAILY, (0.5, 2), copies=4),
-        Card("kill", OTHERS, (0.5, 3), copies=2),
+        Card("kill", ("announce",), (0.5, 3), copies=2),
+        Card("kill", ("control", "manual"), (0.5, 3), copies=2),
         Card("kill", BEATS, (0.5, 3)),
         Card("kill child", (*DAILY, "announce"), copies=2),
         Card("stop", DAILY, (5, 7), copies=2),
-        Card("stop", ("announce", "control"), (5, 7)),
+        Card("stop", ("announce",), (5, 7)),
+        Card("stop", ("control",), (5, 7)),
         Card("term", (*DAILY, "announce", "control"), (0, 1), copies=2),
         Card("clock", (*DAILY, *BEATS, *OTHERS), (2, 6), sizes=(-300, -60, 60, 300), copies=2),
     ),

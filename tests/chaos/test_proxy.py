@@ -3,6 +3,7 @@
 import socket
 import socketserver
 import threading
+import time
 
 import pytest
 from chaos.proxy import END_OF_DATA, Proxy
@@ -93,3 +94,14 @@ def test_a_message_or_its_answer_is_lost_once(proxy, client, server, what, heard
     assert (b"", 1, heard) == (said(client, b"hello\r\n.\r\n"), proxy.lost, server.heard)
     with socket.create_connection((HOST, proxy.port), timeout=1) as other:
         assert b"hello\r\n.\r\n" == said(other, b"hello\r\n.\r\n")
+
+
+@pytest.mark.parametrize(("text", "slow"), [(b"hello\n", False), (b"hello\r\n.\r\n", True)])
+def test_the_answer_to_a_message_can_take_its_time(server, text, slow):
+    """Messages of the sign are answered late, and nothing else is."""
+    proxy = Proxy(server.server_address[1], sign=END_OF_DATA, delay=0.5)
+    with proxy, socket.create_connection((HOST, proxy.port), timeout=2) as client:
+        began = time.monotonic()
+        assert text == said(client, text)
+
+    assert slow == (time.monotonic() - began >= 0.5)

@@ -44,6 +44,8 @@ CREW: Mapping[str, str] = {
     **{name: name for name in ("manual", "announce", "control")},
 }
 SIGNS = {"postgres": COMMIT, "mail": END_OF_DATA}
+# A mail server takes its time over a message, and whoever waits for it can be killed meanwhile.
+DELAYS = {"mail": 0.2}
 SETTINGS = {
     **{f"{name}_SECONDS": "1" for name in ("RING", "QUEUE", "WATCH", "RESCUE")},
     "LEASE_SECONDS": "4",
@@ -89,7 +91,8 @@ class World:
         self.clocks = {name: clock.Clock(self.folder / "clocks" / name) for name in (*CREW, "postgres")}
         self.servers = _Servers(self.folder / "servers", clock=self.clocks["postgres"])
         self.lines = {
-            name: Proxy(server.port, sign=SIGNS.get(name, b"")) for name, server in self.servers.started.items()
+            name: Proxy(server.port, sign=SIGNS.get(name, b""), delay=DELAYS.get(name, 0))
+            for name, server in self.servers.started.items()
         }
         self.exports = self.folder / "exports"
         self.keep = False
@@ -146,7 +149,7 @@ class World:
             row_factory=dict_row,
         )
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """Read rows of Postgres; raises psycopg's OperationalError while it is down."""
         with self.session() as session:
             return session.execute(sql, parameters).fetchall()
