@@ -45,7 +45,7 @@ def postgres_restarted(site):
     """No connection survives; attempts that end meanwhile are handed back once it listens, and bells start new drains."""
     postgres = site.servers.postgres
     os.kill(postgres.pid, signal.SIGQUIT)
-    awaited_gone(postgres)
+    postgres.stop()
     postgres.start()
 
 
@@ -65,7 +65,7 @@ def idle_in_transaction(site):
 
 
 def pool_exhausted(site):
-    """Strangers take every connection there is, the programs' own too; leases outlast it, and nothing is charged."""
+    """Strangers take every connection there is, the programs' own too; what was under way is handed back after it."""
     with contextlib.ExitStack() as strangers:
         session = strangers.enter_context(onlooker(site))
         for _ in range(2):
@@ -125,14 +125,6 @@ def test_work_goes_on_after(site, page, name):
 def began_since(moment):
     """Whether a run was claimed since."""
     return scenarios.read("SELECT FROM run_attempts WHERE started_at > :moment LIMIT 1", moment=moment)
-
-
-def awaited_gone(server):
-    """Return once a server has ended."""
-    until = time.monotonic() + 30
-    while server.running:
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def onlooker(site):
