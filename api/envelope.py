@@ -166,7 +166,8 @@ def documented(*statuses: int, **sentences: str) -> dict[int | str, dict[str, An
 
     :param sentences: ``s409="Only a queued run can be cancelled."``, in place of the status's usual one
     """
-    every = sorted({*statuses, 400, 401, 429, 500, 503, *(int(name[1:]) for name in sentences)})
+    late = {408} if 413 in statuses else set()  # noqa: PLR2004 - whoever takes a body waits for it only so long
+    every = sorted({*statuses, *late, 400, 401, 429, 500, 503, *(int(name[1:]) for name in sentences)})
     return {
         status: {
             "model": schemas.ApiErrorResponse,

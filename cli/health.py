@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli import broker, output
+from cli import output
 from cli.output import ExitCode
-from worker import hearing
+from worker import app, hearing
 
 
 def health(
@@ -30,7 +30,7 @@ def health(
     Example: audience-worker health daily
     """
     node = worker if "@" in worker else f"{worker}@{socket.gethostname()}"
-    if not broker.answers():
+    if not app.answers():
         _unwell(f"Redis does not answer, so {node} cannot be asked.")
     report = hearing.ask(node, seconds=timeout)
     if report is None:

@@ -8,11 +8,11 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection, RowMapping
 
-from cli import broker, output, watch
+from cli import output, watch
 from cli.arguments import AsJson, Limit, OfAudience, OfOrganization, RunId, a_day, an_id
 from cli.output import ExitCode
 from worker import audiences, emails, exports, manual, presence, runs, settings
-from worker.app import ring
+from worker.app import answers, ring
 from worker.database import transaction
 from worker.errors import NotFound, Refusal, RunNotFound
 
@@ -134,7 +134,7 @@ def cancel(run_id: RunId) -> None:
 
 def _ring(lane: str, bells: int) -> None:
     """Tell the lane's workers; what Redis does not take, the scheduler's next pass makes up for."""
-    if not ring(lane, bells) and not broker.answers():
+    if not ring(lane, bells) and not answers():
         output.complain("Redis cannot be reached: what is queued starts when it is back.")
 
 

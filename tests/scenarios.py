@@ -174,13 +174,12 @@ def awaited(happened: Callable[[], Answer], seconds: float, what: str, *, every:
     raise TimeoutError(f"{what} did not happen within {seconds:g} s; runs: {[tuple(row.values()) for row in stand]}")
 
 
-def all_completed(runs: int, patience: float) -> tuple[int, int]:
-    """Wait until every run is completed and return how many were lost, and how many completed once too often: none."""
+def all_completed(runs: int, patience: float) -> None:
+    """Wait until every run is completed; none of them is lost, and none was completed twice."""
     awaited(lambda: not read("SELECT FROM runs WHERE status <> 'completed' LIMIT 1"), patience, "the end of all runs")
     (told,) = read(COMPLETED)
 
     assert (runs, 0) == (told["runs"], told["again"])
-    return runs - told["runs"], told["again"]
 
 
 def seconds(since: datetime, until: datetime) -> float:
@@ -188,17 +187,17 @@ def seconds(since: datetime, until: datetime) -> float:
     return (until - since) / timedelta(seconds=1)
 
 
-def emptied(empty: Callable[[], None], runs: int, patience: float) -> tuple[float, float, int, int]:
+def emptied(empty: Callable[[], None], runs: int, patience: float) -> tuple[float, float]:
     """
     Let runs become due right after Redis was emptied under idle workers.
 
-    :returns: seconds until the first claim, and until the last completion; runs lost, and completed once too often
+    :returns: seconds until the first claim, and until the last completion
     """
     empty()
     began = due_runs(runs)
-    lost, again = all_completed(runs, patience)
+    all_completed(runs, patience)
     (told,) = read("SELECT min(started_at) AS first, max(ended_at) AS last FROM run_attempts")
-    return seconds(began, told["first"]), seconds(began, told["last"]), lost, again
+    return seconds(began, told["first"]), seconds(began, told["last"])
 
 
 def stopped(site: Site, runs: int) -> tuple[float, int]:

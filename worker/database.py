@@ -99,17 +99,19 @@ def transaction(*, seconds: float | None = None) -> Iterator[Connection]:
     """
     Open a transaction that commits at the end of the block and rolls back on any exception.
 
-    :param seconds: how long one statement may take, where that is longer than usual
+    :param seconds: how long one statement, the commit included, may take, where that is longer than usual
     """
-    with engine().begin() as connection:
-        if seconds is None:
+    if seconds is None:
+        with engine().begin() as connection:
             yield connection
-            return
+        return
+    with engine().connect() as connection:
         driver = connection.connection.driver_connection
         driver.seconds = seconds + LATE_SECONDS  # type: ignore[union-attr]
         try:
-            connection.execute(select(func.set_config("statement_timeout", f"{seconds:g}s", True)))
-            yield connection
+            with connection.begin():
+                connection.execute(select(func.set_config("statement_timeout", f"{seconds:g}s", True)))
+                yield connection
         finally:
             driver.seconds = None  # type: ignore[union-attr]
 

@@ -79,7 +79,9 @@ def failures(state: State, journal: Journal) -> Iterator[Violation]:
 
 
 def explained(attempt: Row, journal: Journal) -> bool:
-    """Whether a fault hit an attempt's worker, or PostgreSQL, while the attempt lasted."""
+    """Whether the attempt was lost with its worker, and a fault hit that, or PostgreSQL, while it lasted; no other is."""
+    if attempt["error_code"] != "WORKER_LOST":
+        return False
     worker = attempt["worker"].split("@")[0]
     return any(
         (event.kind in OF_WORKERS and event.target == worker)
@@ -163,7 +165,7 @@ def mails(state: State, journal: Journal) -> Iterator[Violation]:
         yield Violation(f"a mail arrived {state.mails[place]} times that no completed run has")
 
 
-def exports(state: State, _: Journal) -> Iterator[Violation]:
+def exports(state: State, journal: Journal) -> Iterator[Violation]:
     """Every completed run offers one stored file, with the rows and the hash that it tells."""
     for run in _completed(state):
         rows = state.exports[run["id"]]
@@ -171,6 +173,10 @@ def exports(state: State, _: Journal) -> Iterator[Violation]:
             yield Violation(f"the run's exports are {[row['status'] for row in rows]}", run["id"])
             continue
         [export] = rows
+        if export["failures"] and not _announcer_hit(export, journal):
+            yield Violation(
+                f"the run's export was charged {export['failures']} times and no fault explains it", run["id"]
+            )
         file = state.files[run["id"]].get(export["file_id"], b"")
         lines = max(0, sum(1 for _ in csv.reader(io.StringIO(file.decode(), newline=""))) - 1)
         told = (export["row_count"], export["content_sha1"])
@@ -206,6 +212,15 @@ CHECKS: Sequence[Check] = (
 def _completed(state: State) -> list[Row]:
     """The runs that ended well."""
     return [run for run in state.runs if run["status"] == "completed"]
+
+
+def _announcer_hit(export: Row, journal: Journal) -> bool:
+    """Whether a fault may have lost whoever wrote an export, which is the one thing that charges it."""
+    return any(
+        (event.kind in OF_WORKERS and event.target == "announce")
+        or (event.kind in OF_POSTGRES and event.target == "postgres")
+        for event in journal.during(export["created_at"], export["updated_at"])
+    )
 
 
 def _left_open(mail: Row, journal: Journal) -> bool:

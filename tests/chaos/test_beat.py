@@ -10,6 +10,9 @@ from local.programs import Programs
 
 PERIODS = {f"{name}_SECONDS": "1" for name in ("RING", "QUEUE", "WATCH", "RESCUE")}
 
+# Of several seconds: a process sees its clock's new time a second late at most, and what was due by then is a handful.
+MANY = 20
+
 
 @pytest.fixture
 def clock(tmp_path):
@@ -29,11 +32,11 @@ def beat(stores, tmp_path, clock):
 
 
 def _beats(url: str, seconds: float) -> int:
-    """Count the ticks that are sent from now on, up to five or for so long."""
+    """Count the ticks that are sent from now on, up to MANY or for so long."""
     with redis.Redis.from_url(url) as broker:
         broker.delete("control")
         until = time.monotonic() + seconds
-        while (sent := broker.llen("control")) < 5 and time.monotonic() < until:
+        while (sent := broker.llen("control")) < MANY and time.monotonic() < until:
             time.sleep(0.1)
     return sent
 
@@ -42,11 +45,8 @@ def _beats(url: str, seconds: float) -> int:
 def test_beat_keeps_time_when_its_clock_is_set(beat, clock, stores, step):
     """An hour back or forth on the wall changes nothing: the ticks go on."""
     url = stores.environment["REDIS_URL"]
-    assert 5 <= _beats(url, 60)
+    assert MANY <= _beats(url, 60)
     clock.set(step)
-    assert 5 <= _beats(url, 60)
-
-    assert 5 <= _beats(url, 10)
+    assert MANY <= _beats(url, 30)
     clock.set(0)
-    assert 5 <= _beats(url, 10)
-    assert 5 <= _beats(url, 10)
+    assert MANY <= _beats(url, 30)

@@ -65,7 +65,8 @@ def _run(**values):
 def clean():
     """One audience with one completed run, its snapshot, file and mail, and a paused one."""
     sha1 = hashlib.sha1(FILE, usedforsecurity=False).hexdigest()
-    export = {"status": "completed", "file_id": "1/1.csv", "row_count": 1, "content_sha1": sha1}
+    export = {"status": "completed", "file_id": "1/1.csv", "row_count": 1, "content_sha1": sha1, "failures": 0}
+    export |= {"created_at": NOW, "updated_at": NOW}
     return State(
         days=[DAY],
         audiences=[_audience(AUDIENCE), _audience(PAUSED, status="paused")],
@@ -111,6 +112,7 @@ def test_a_clean_state_has_no_violations(clean):
         ("attempts", {RUN: [ATTEMPT, {**ATTEMPT, "outcome": "retried"}]}, "the run is completed after attempts"),
         ("attempts", {RUN: [{**ATTEMPT, "snapshot_key": OTHER}]}, "not the one of the attempt"),
         ("attempts", {RUN: [LOST, ATTEMPT]}, "charged with WORKER_LOST and no fault explains it"),
+        ("attempts", {RUN: [{**LOST, "error_code": "INTERNAL_ERROR"}, ATTEMPT]}, "charged with INTERNAL_ERROR"),
         ("emails", {RUN: []}, "0 mails for 1 recipients"),
         ("emails", {RUN: [{**SENT, "status": "pending"}]}, "a mail is pending"),
         ("emails", {RUN: [{**SENT, "status": "unknown"}]}, "unknown and no fault explains it"),
@@ -173,3 +175,26 @@ def test_a_clock_that_was_set_back_confuses_no_explanation():
     assert [] == journal.during(told, told)
     journal.clock_set(-300)
     assert ["kill daily-1"] == [str(event) for event in journal.during(told, told)]
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "QUERY_CANCELLED"])
+def test_no_fault_excuses_a_charge_that_no_fault_may_bring(clean, code):
+    """Whatever was done to the worker and to PostgreSQL, the loss of a worker alone spends an attempt."""
+    journal = Journal()
+    for kind, target in (("kill", "daily-1"), ("restart", "postgres")):
+        with journal.event(kind, target):
+            pass
+    moment = datetime.fromtimestamp(time.time(), UTC)
+    charged = {**LOST, "error_code": code, "started_at": moment, "ended_at": moment}
+
+    said = _said(dataclasses.replace(clean, attempts={RUN: [charged, {**ATTEMPT, "fence": 2}]}), journal)
+
+    assert any(f"charged with {code} and no fault explains it" in one for one in said), said
+
+
+def test_an_export_that_was_charged_for_nothing_is_named(clean):
+    """A file that took more than one try needs a lost announcer to explain it."""
+    [export] = clean.exports[RUN]
+    said = _said(dataclasses.replace(clean, exports=defaultdict(list, {RUN: [{**export, "failures": 1}]})))
+
+    assert ["the run's export was charged 1 times and no fault explains it"] == said

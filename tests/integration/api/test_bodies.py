@@ -164,3 +164,14 @@ def test_a_client_that_hangs_up_is_no_error(client, sent):
         [line] = over(lines)
 
     assert (middleware.HUNG_UP, {"info"}) == (line["status"], {one["level"] for one in lines()})
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(client, monkeypatch):
+    """A client that begins a body and falls silent is told that it took too long."""
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
+    head = f"POST {ECHO} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+
+    answer = said(client, head.encode())
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"REQUEST_TIMEOUT" in answer

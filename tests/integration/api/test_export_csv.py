@@ -6,12 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
 import builders
+import door
 import frozen
 import httpx
 import polars as pl
@@ -19,7 +20,7 @@ import psutil
 import pytest
 import web
 
-from api import reads
+from api import middleware, reads
 from api.app import create
 from local.process import free_port
 from worker import announce, csv_format, database, settings, storage
@@ -185,6 +186,27 @@ def test_readers_who_stopped_reading_hold_nothing(stores, key, organization, cli
         whole = [_rows(line) for line in lines]
 
     assert [20_000] * 3 == whole
+
+
+def test_a_reader_who_never_goes_on_is_let_go(stores, key, organization, clickhouse, monkeypatch):
+    """Nobody's connection is kept for ever, and what arrived of the file does not look whole."""
+    monkeypatch.setattr(middleware, "READER_SECONDS", 0.5)
+    claim = frozen.completed(clickhouse, organization, 60_000)
+
+    with web.served(create()) as address, door.logged() as lines, reading(address, frozen.path(claim), key) as line:
+        [over] = door.over(lines)
+        arrived = _whatever(line)
+
+    assert (200, True) == (over["status"], any(one["event"] == "reader_stopped" for one in lines()))
+    assert (True, False) == (len(arrived) > 0, arrived.endswith(b"0\r\n\r\n"))
+
+
+def _whatever(line):
+    """Read what is still to come of a connection that the other side has given up."""
+    parts = []
+    with suppress(ConnectionError):
+        parts.extend(iter(lambda: line.recv(65_536), b""))
+    return b"".join(parts)
 
 
 def _until_stalled(client, path, clickhouse):

@@ -1,5 +1,6 @@
 """/metrics, read back by Prometheus's own parser."""
 
+import asyncio
 import contextlib
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import web
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text, update
 
-from api import internal
+from api import internal, metrics
 from api.app import create
 from local.process import HOST, free_port
 from worker import clickhouse, database, figures, models, runs, settings
@@ -119,6 +120,49 @@ def test_requests_are_counted_by_route(addresses):
     labels = {value for key in after for _, value in key[1:]}
     assert (set(), True) == ({it for it in labels if secret in it or "PROPFIND" in it}, "other" in labels)
     assert not any(name == "organization" for key in after for name, _ in key[1:])
+
+
+async def halfway(_scope, _receive, send):
+    """Begin an answer and break."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    raise ConnectionAbortedError
+
+
+async def left(_scope, _receive, _send):
+    """Answer nothing, because nobody is there any more."""
+
+
+async def whole(_scope, _receive, send):
+    """Answer."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"whole"})
+
+
+@pytest.mark.parametrize(
+    ("answering", "status", "timed"),
+    [(halfway, "cut", 1), (left, "4xx", 0), (whole, "2xx", 1)],
+    ids=["halfway", "left", "whole"],
+)
+def test_what_broke_off_and_who_hung_up_are_told_apart(answering, status, timed):
+    """Half an answer is a fault of ours though it began with 200; a client that was gone before it is none."""
+
+    async def nothing(*_message):
+        return {"type": "http.disconnect"}
+
+    labels = {"method": "GET", "route": "none"}
+    names = {"http_requests_total": {**labels, "status": status}, "http_request_seconds_count": labels}
+    before = [_told(name, **chosen) for name, chosen in names.items()]
+    with contextlib.suppress(ConnectionAbortedError):
+        asyncio.run(metrics.Counting(answering)({"type": "http", "method": "GET"}, nothing, nothing))
+    after = [_told(name, **chosen) for name, chosen in names.items()]
+
+    assert [1, timed] == [now - then for now, then in zip(after, before, strict=True)]
+
+
+def _told(name, **labels):
+    """Read one figure of this process."""
+    return metrics.OWN.get_sample_value(f"{metrics.PREFIX}{name}", labels) or 0
 
 
 def test_a_scrape_does_not_need_clickhouse_or_redis(tables, monkeypatch):
