@@ -33,8 +33,9 @@ BY_CODE: Mapping[int, type[errors.AttemptError]] = {
         (16, 36, 46, 47, 60, 62, 81, 115, 164, 192, 193, 194, 242, 243, 452, 497, 516),
         errors.ClickHouseMisconfigured,
     ),
-    # A shard, a replica or the keeper behind the server that answered, or that server shutting down.
-    **dict.fromkeys((210, 225, 236, 279, 285, 519, 999), errors.ClickHouseUnavailable),
+    # A shard, a replica or the keeper behind the server that answered, or that server shutting down. 216: the line was
+    # cut, and the driver, which sends a SELECT again, met the first one still running under its id.
+    **dict.fromkeys((210, 216, 225, 236, 279, 285, 519, 999), errors.ClickHouseUnavailable),
     241: errors.QueryMemoryLimit,
     394: errors.QueryCancelled,
 }

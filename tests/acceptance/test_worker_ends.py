@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import psutil
 import pytest
 from builders import attempts, many_queued, queued, run_row, saved
+from celery import Celery
 from sqlalchemy import func, select
 
 from local.programs import Programs
@@ -97,16 +98,32 @@ def test_a_run_that_kills_its_worker_fails_and_sigterm_stops_claiming(worker):
     assert worker.running("manual")
 
     # Its pool has recovered: the same worker shows how one that is told to stop ends.
+    assert _claimed_after(worker, lambda: os.kill(worker.pid("manual"), signal.SIGTERM)) < timedelta(seconds=1)
+
+
+def test_told_through_redis_to_shut_down_it_stops_claiming_too(worker, stores):
+    """Flower's button and `celery control shutdown` end a worker as SIGTERM does."""
+    onlooker = Celery("onlooker", broker=stores.environment["REDIS_URL"])
+
+    late = _claimed_after(worker, onlooker.control.shutdown)
+
+    onlooker.close()
+    assert late < timedelta(seconds=2)
+    assert '"worker_deaf"' not in worker.log("manual").read_text()
+
+
+def _claimed_after(worker, tell):
+    """Tell a worker with 500 due runs to stop; how long afterwards it claimed its last one, while others were left."""
     many_queued(saved(now=None), 500)
     ring("manual", 1)
     _awaited(lambda: _statuses().get("completed", 0) > 5, "the first completions")
-
     with transaction() as connection:
         told = connection.scalar(select(func.clock_timestamp()))
-    os.kill(worker.pid("manual"), signal.SIGTERM)
+    tell()
     _awaited(lambda: not worker.running("manual"), "the end of the worker")
 
     with transaction() as connection:
         last = connection.scalar(select(func.max(models.runs.c.first_claimed_at)))
-    assert last - told < timedelta(seconds=1)
-    assert {"completed", "failed", "queued"} == set(_statuses())
+    assert _statuses()["queued"]
+    assert "running" not in _statuses()
+    return last - told

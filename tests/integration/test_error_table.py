@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 from builders import claimed, run_row, saved
+from chaos.proxy import Proxy
 from sqlalchemy import text
 
 from worker import clickhouse as door
@@ -166,6 +167,21 @@ def test_a_server_that_dies_in_mid_query_and_is_gone_after(run_id, clickhouse, s
         servers.clickhouse.start()
 
     assert (UNAVAILABLE, UNAVAILABLE) == (during, afterwards)
+
+
+def test_a_line_that_is_cut_in_mid_query(run_id, clickhouse, servers, stores, changed):
+    """The statement that goes on under its id on the server is not taken for a mistake of the run."""
+    slow_people(clickhouse)
+    with Proxy(servers.clickhouse.port) as line:
+        changed(
+            CLICKHOUSE_URL=stores.environment["CLICKHOUSE_URL"].replace(str(servers.clickhouse.port), str(line.port))
+        )
+        with as_soon_as_it_runs(clickhouse, run_id, line.cut):
+            came = came_of(run_id)
+
+    assert UNAVAILABLE == came
+    left = "SELECT count() FROM system.processes WHERE startsWith(query_id, {run:String})"
+    assert 0 == clickhouse.command(left, parameters={"run": str(run_id)})
 
 
 def test_a_server_at_fault_closes_the_lane(run_id, changed, monkeypatch):
