@@ -36,6 +36,9 @@ def queue(
     key: Annotated[
         str | None, typer.Option("--key", help="Idempotency key: the same key always answers with the same run.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute anew even where an equal run's snapshot could be shared.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -48,10 +51,10 @@ def queue(
     if every and key is not None:
         raise Refusal("--key: belongs to one run and does not go with --all.")
     if audience_id is None:
-        queued = manual.queue_all(data_date=data_date)
+        queued = manual.queue_all(data_date=data_date, recompute=force)
         _ring("daily", min(len(queued), settings.current().lane_bells))
     else:
-        queued = [manual.queue(audience_id, data_date=data_date, key=key)]
+        queued = [manual.queue(audience_id, data_date=data_date, key=key, recompute=force)]
         _ring("manual", 1)
     _tell_queued(queued, every=every, as_json=as_json)
 

@@ -22,6 +22,7 @@ def queue(
     data_date: date | None = None,
     key: str | None = None,
     lane: str = "manual",
+    recompute: bool = False,
     now: datetime | None = None,
 ) -> runs.Queued:
     """
@@ -32,6 +33,7 @@ def queue(
     :param data_date: None for the newest ready date
     :param key: idempotency key, 1 to 120 printable ASCII characters; a refusal uses none up
     :param lane: ``daily`` for a run that nobody waits for
+    :param recompute: whether a new run must not share the snapshot of an earlier one
     :raises AudienceNotFound: when the audience does not exist
     :raises DataNotReady: when there is no such ready date
     """
@@ -47,10 +49,13 @@ def queue(
             raise DataNotReady("No day of intent data is ready yet.")
         if data_date is not None and data_date not in ready:
             raise DataNotReady(f"The intent data of {data_date} is not ready.")
-        return runs.queue(connection, audience, data_date or max(ready), key=key, lane=lane, now=now)
+        day = data_date or max(ready)
+        return runs.queue(connection, audience, day, key=key, lane=lane, recompute=recompute, now=now)
 
 
-def queue_all(*, data_date: date | None = None, now: datetime | None = None) -> list[runs.Queued]:
+def queue_all(
+    *, data_date: date | None = None, recompute: bool = False, now: datetime | None = None
+) -> list[runs.Queued]:
     """
     Queue a manual run of every active audience in the daily lane, each in its own transaction.
 
@@ -65,7 +70,7 @@ def queue_all(*, data_date: date | None = None, now: datetime | None = None) -> 
     for audience_id in ids:
         # Deleted since they were listed: no longer anybody's wish.
         with contextlib.suppress(NotFound):
-            queued.append(queue(audience_id, data_date=data_date, lane="daily", now=now))
+            queued.append(queue(audience_id, data_date=data_date, lane="daily", recompute=recompute, now=now))
     return queued
 
 

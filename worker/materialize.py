@@ -24,6 +24,7 @@ logger = log.get(__name__)
 
 
 STEPS = ("count", "write", "verify")
+SHARED = "shared"
 
 
 def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: False) -> str:
@@ -60,9 +61,15 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
 def _execute(claim: runs.Claim, held: lease.Held, settings: Settings, query_ids: Sequence[str]) -> str:
     """Compute, write and verify the snapshot, then publish it."""
     versions = loads.versions(claim.data_date)
+    if shared := _shared(claim, versions, settings):
+        held.check()
+        _publish(claim, shared)
+        logger.info("run_shared", candidates=shared.candidates, results=shared.results)
+        return "completed"
     snapshot_key, written_on = uuid4(), claim.claimed_at.astimezone(UTC).date()
     planned = _plan(claim, settings, snapshot_key, written_on)
-    _record(claim, planned.strategy, query_ids, snapshot_key, versions)
+    with transaction() as connection:
+        _record(connection, claim, planned.strategy, query_ids, snapshot_key, versions)
 
     counted = snapshots.count(planned, query_ids[0])
     held.check()
@@ -134,21 +141,34 @@ def _plan(claim: runs.Claim, settings: Settings, snapshot_key: UUID, written_on:
     )
 
 
-def _record(
-    claim: runs.Claim, strategy: str, query_ids: Sequence[str], snapshot_key: UUID, versions: loads.Versions
-) -> None:
-    """Write down what is about to be sent, so that a rescuer can kill it."""
+def _shared(claim: runs.Claim, versions: loads.Versions, settings: Settings) -> runs.Published | None:
+    """Find the snapshot of a run that has answered the same question, and write down that it is taken over."""
     with transaction() as connection:
-        ours = runs.record(
-            connection,
-            claim,
-            strategy=strategy,
-            query_ids=query_ids,
-            snapshot_key=snapshot_key,
-            versions=(versions.data_version, versions.people_version),
-        )
-    if not ours:
+        found = runs.shareable(connection, claim, versions=_seen(versions), csv_defused=settings.csv_defused)
+        if found:
+            _record(connection, claim, SHARED, (), found.snapshot_key, versions)
+    return found
+
+
+def _record(
+    connection: Connection,
+    claim: runs.Claim,
+    strategy: str,
+    query_ids: Sequence[str],
+    snapshot_key: UUID,
+    versions: loads.Versions,
+) -> None:
+    """Write down what is about to be done, so that a rescuer can kill what is sent."""
+    seen = _seen(versions)
+    if not runs.record(
+        connection, claim, strategy=strategy, query_ids=query_ids, snapshot_key=snapshot_key, versions=seen
+    ):
         raise errors.ClaimLost
+
+
+def _seen(versions: loads.Versions) -> tuple[int, int, int]:
+    """Return what a snapshot depends on besides its config and day: the versions of signals, people and plan."""
+    return versions.data_version, versions.people_version, plan.PLAN_VERSION
 
 
 def _verify(planned: plan.Plan, rows: int, query_id: str, claim: runs.Claim, versions: loads.Versions) -> None:

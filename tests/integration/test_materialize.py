@@ -194,7 +194,7 @@ def test_only_a_memory_limit_makes_the_next_plan_lighter(people, audience_id, mo
 
     monkeypatch.setattr(plan, "build", built)
     for code in ("QUERY_TIMEOUT", "QUERY_MEMORY_LIMIT"):
-        manual.queue(audience_id)
+        manual.queue(audience_id, recompute=True)
         with transaction() as connection:
             named = {"code": code}
             connection.execute(
@@ -245,13 +245,13 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(people, audience_id, monkey
 
     @contextmanager
     def unanswered():
-        """The second transaction, the one that publishes, gets no answer to its commit."""
+        """The third transaction, the one that publishes, gets no answer to its commit."""
         opened.append(None)
         with transaction() as connection:
             yield connection
-            if len(opened) == 2 and not arrived:
+            if len(opened) == 3 and not arrived:
                 raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
-        if len(opened) == 2:
+        if len(opened) == 3:
             raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
     monkeypatch.setattr("worker.materialize.transaction", unanswered)

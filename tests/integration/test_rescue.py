@@ -46,7 +46,9 @@ def _without_clickhouse(tables, monkeypatch):
 def sent(claim, *query_ids):
     """Record what a claim was about to send."""
     with transaction() as connection:
-        assert runs.record(connection, claim, strategy="s", query_ids=query_ids, snapshot_key=uuid4(), versions=(1, 1))
+        assert runs.record(
+            connection, claim, strategy="s", query_ids=query_ids, snapshot_key=uuid4(), versions=(1, 1, 1)
+        )
 
 
 @pytest.mark.usefixtures("_tables")

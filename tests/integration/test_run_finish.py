@@ -95,7 +95,7 @@ def test_a_stale_claim_records_nothing():
     untouched = everything()
 
     with transaction() as connection:
-        ours = runs.record(connection, claim, strategy="s", query_ids=["q"], snapshot_key=uuid4(), versions=(1, 1))
+        ours = runs.record(connection, claim, strategy="s", query_ids=["q"], snapshot_key=uuid4(), versions=(1, 1, 1))
 
     assert not ours
     assert untouched == everything()

@@ -21,18 +21,18 @@ def _tables(tables):
 
 
 def test_what_is_about_to_be_sent_is_recorded():
-    """The attempt names the query ids, the snapshot key and both versions before anything is sent."""
+    """The attempt names the query ids, the snapshot key and all versions before anything is sent."""
     claim, snapshot_key = held(), uuid4()
 
     with transaction() as connection:
         ours = runs.record(
-            connection, claim, strategy="s", query_ids=["a", "b"], snapshot_key=snapshot_key, versions=(3, 4)
+            connection, claim, strategy="s", query_ids=["a", "b"], snapshot_key=snapshot_key, versions=(3, 4, 5)
         )
 
     [attempt] = attempts(claim.run_id)
-    told = ("strategy", "query_ids", "snapshot_key", "data_version", "people_version")
+    told = ("strategy", "query_ids", "snapshot_key", "data_version", "people_version", "plan_version")
     assert ours
-    assert ("s", ["a", "b"], snapshot_key, 3, 4) == tuple(attempt[name] for name in told)
+    assert ("s", ["a", "b"], snapshot_key, 3, 4, 5) == tuple(attempt[name] for name in told)
 
 
 def test_a_renewal_extends_the_lease():

@@ -142,7 +142,7 @@ class RunLife(Lives):
     def a_worker_records(self, claim):
         """What is about to be sent is written down for the holder, and for nobody else."""
         untouched = None if self.holds(claim) else everything()
-        sent = {"strategy": "s", "query_ids": [claim.query_id("write")], "snapshot_key": uuid4(), "versions": (1, 1)}
+        sent = {"strategy": "s", "query_ids": [claim.query_id("write")], "snapshot_key": uuid4(), "versions": (1, 1, 1)}
         with transaction() as connection:
             assert self.holds(claim) == runs.record(connection, claim, **sent)
 

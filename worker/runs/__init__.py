@@ -6,6 +6,7 @@ from worker.runs.overdue import RESCUER, Abandoned, take_over
 from worker.runs.queue import Queued, answered, queue, queue_daily
 from worker.runs.read import attempts, due, get, in_flight, latest, progress
 from worker.runs.setback import set_back
+from worker.runs.share import shareable
 
 __all__ = [
     "RESCUER",
@@ -31,5 +32,6 @@ __all__ = [
     "release",
     "renew",
     "set_back",
+    "shareable",
     "take_over",
 ]

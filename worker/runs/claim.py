@@ -82,7 +82,7 @@ CLAIM = text(
     FROM due, clock
     WHERE r.id = due.id AND r.status = 'queued'
     RETURNING r.id, r.fence, r.organization_id, r.audience_id, r.run_type, r.config, r.config_hash, r.data_date,
-              r.attempts, r.failures, r.first_claimed_at, r.started_at, r.error_code
+              r.attempts, r.failures, r.first_claimed_at, r.started_at, r.error_code, r.recompute
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
@@ -92,7 +92,8 @@ class Claim:
     """
     A run that is ours until somebody raises its fence.
 
-    ``attempts`` counts this one; ``failures`` does not; ``error_code`` is the last attempt's. Times are the database's.
+    ``attempts`` counts this one; ``failures`` does not; ``error_code`` is the last attempt's; ``recompute`` forbids to
+    share another run's snapshot. Times are the database's.
     """
 
     run_id: UUID
@@ -108,6 +109,7 @@ class Claim:
     first_claimed_at: datetime
     claimed_at: datetime
     error_code: str | None
+    recompute: bool
 
     def query_id(self, step: str) -> str:
         """Return the ClickHouse query id of one step of this attempt."""
@@ -172,13 +174,13 @@ def record(
     strategy: str,
     query_ids: Sequence[str],
     snapshot_key: UUID,
-    versions: tuple[int, int],
+    versions: tuple[int, int, int],
 ) -> bool:
     """
     Write down what is about to be sent to ClickHouse, and return whether the claim still holds.
 
     :param query_ids: every id this attempt may use, so that a rescuer knows what to kill
-    :param versions: of the day's signals and of people
+    :param versions: of the day's signals, of people and of the plan
     """
     holds = select(runs.c.id).where(runs.c.id == held.run_id, runs.c.fence == held.fence, runs.c.status == RUNNING)
     recorded = connection.execute(
@@ -190,6 +192,7 @@ def record(
             snapshot_key=snapshot_key,
             data_version=versions[0],
             people_version=versions[1],
+            plan_version=versions[2],
         )
     )
     return recorded.rowcount == 1

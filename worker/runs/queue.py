@@ -44,6 +44,7 @@ def queue(
     *,
     key: str | None = None,
     lane: str = "manual",
+    recompute: bool = False,
     now: datetime | None = None,
 ) -> Queued:
     """
@@ -55,6 +56,7 @@ def queue(
     :param audience: its row, locked; the config is frozen into the run
     :param key: the client's idempotency key, 1 to 120 characters, that :func:`answered` knows nothing of
     :param lane: ``daily`` for a run that nobody waits for; an existing one then stays where it is
+    :param recompute: whether a new run must not share the snapshot of an earlier one
     """
     values = {"organization_id": audience["organization_id"], "audience_id": audience["id"]}
     found = _in_flight(connection, audience, data_date, lane, now)
@@ -62,6 +64,7 @@ def queue(
     if not found:
         frozen = {"config": audience["config"], "config_hash": audience["config_hash"], "data_date": data_date}
         born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "idempotency_key": key}
+        frozen["recompute"] = recompute
         times = {"due_at": moment(now), "created_at": moment(now)}
         connection.execute(insert(runs).values(**values, **frozen, **born, **times))
     if key:

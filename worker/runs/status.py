@@ -1,6 +1,12 @@
-"""The statuses that statements name as literals: with a bound value a generic plan would lose the partial indexes."""
+"""
+The statuses, and the run type, that statements name as literals.
+
+With a bound value a generic plan would lose the partial indexes.
+"""
 
 from sqlalchemy import ColumnElement, literal_column
 
 QUEUED: ColumnElement[str] = literal_column("'queued'")
 RUNNING: ColumnElement[str] = literal_column("'running'")
+COMPLETED: ColumnElement[str] = literal_column("'completed'")
+PREVIEW: ColumnElement[str] = literal_column("'preview'")
