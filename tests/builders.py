@@ -107,9 +107,10 @@ def claimed(
     lane: str = "manual",
     lane_max: int = 1000,
     organization_max: int = 1000,
+    batch_date: date | None = MONDAY,
     now: datetime | None = NOON,
 ) -> list[runs.Claim]:
-    """Claim runs for a minute under ceilings that bind nobody unless said otherwise."""
+    """Claim a run, or a batch of Monday's runs, for a minute under ceilings that bind nobody unless said otherwise."""
     with transaction() as connection:
         return runs.claim(
             connection,
@@ -119,6 +120,7 @@ def claimed(
             lease_seconds=60,
             lane_max=lane_max,
             organization_max=organization_max,
+            batch_date=batch_date,
             now=now,
         )
 

@@ -61,8 +61,8 @@ GUARDS: Final = (
     Guard(
         "fence in renew",
         "worker/runs/claim.py",
-        f"        .where({HELD})\n        .values(\n            lease_expires_at",
-        f"        .where({UNFENCED})\n        .values(\n            lease_expires_at",
+        "runs.c.id == ours.c.id, runs.c.fence == ours.c.fence, runs.c.status == RUNNING",
+        "runs.c.id == ours.c.id, runs.c.status == RUNNING",
         f"{TESTS}/test_run_finish.py::test_a_stale_claim_is_not_renewed",
     ),
     Guard(
@@ -152,7 +152,7 @@ GUARDS: Final = (
     Guard(
         "the least busy organization first",
         "worker/runs/claim.py",
-        "ORDER BY waiting.load, waiting.rank DESC, random()",
+        "ORDER BY admitted.turn, admitted.rank DESC, admitted.chance",
         "ORDER BY r.due_at",
         f"{TESTS}/test_run_claim.py::test_a_small_organization_is_next_beside_a_big_one",
     ),

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from worker import clickhouse, errors, log, presence, runs
+from sqlalchemy import Connection
+
+from worker import batch, clickhouse, errors, indexing, log, presence, runs
 from worker import settings as configuration
 from worker.database import transaction
 from worker.materialize import materialize
@@ -41,30 +43,57 @@ def drain(
         presence.seen(connection, worker, lane)
     try:
         clickhouse.ping()
+        prepared = _prepared(lane, worker, stopping, leaving)
     except errors.AttemptError as error:
         logger.warning("lane_closed", lane=lane, code=error.code)
         return {"closed": error.code}
+    if prepared.waiting:
+        return {"waiting": "serving_index"}
     more = False
     while not stopping() and not outcomes["closed"]:
         more = time.monotonic() >= until
-        claim = None if more else _claim(lane, worker)
-        if claim is None:
+        claims = [] if more else _claim(lane, worker, prepared)
+        if not claims:
             break
-        outcomes[materialize(claim, leaving=leaving)] += 1
-        ids.append(str(claim.run_id))
+        outcomes += _work(claims, prepared, leaving)
+        ids.extend(str(claim.run_id) for claim in claims)
     return {**+outcomes, "more": more, "last": ids[-SHOWN:], "seconds": round(time.monotonic() - started, 3)}
 
 
-def _claim(lane: str, worker: str) -> runs.Claim | None:
-    """Take the lane's next run, if one is due and the ceilings leave room."""
+def _prepared(lane: str, worker: str, stopping: Callable[[], bool], leaving: Callable[[], bool]) -> indexing.Prepared:
+    """Look for the index that the lane's runs are picked from; those that somebody waits for never wait for it."""
+    if lane == "daily":
+        return indexing.prepare(worker, stopping=stopping, leaving=leaving)
+    return indexing.Prepared()
+
+
+def _claim(lane: str, worker: str, prepared: indexing.Prepared) -> list[runs.Claim]:
+    """Take the lane's next run, or a batch of them where there is an index, if the ceilings leave room."""
     settings = configuration.current()
     with transaction() as connection:
-        claims = runs.claim(
+        return runs.claim(
             connection,
             lane,
             worker,
+            wanted=_fair(connection, lane) if prepared.index else 1,
+            batch_date=prepared.index.data_date if prepared.index else None,
             lease_seconds=settings.lease_seconds,
             lane_max=settings.lane_max_statements,
             organization_max=settings.organization_max_statements,
         )
-    return claims[0] if claims else None
+
+
+def _fair(connection: Connection, lane: str) -> int:
+    """Return how many runs a batch may take: what is due is shared out among the lane's places."""
+    settings = configuration.current()
+    due = runs.due(connection, limit=settings.batch_runs * settings.lane_max_statements)[lane]
+    return min(settings.batch_runs, max(1, -(-due // settings.lane_max_statements)))
+
+
+def _work(claims: list[runs.Claim], prepared: indexing.Prepared, leaving: Callable[[], bool]) -> Counter[str]:
+    """Carry a run, or a batch, to its end, by its day's index where there is one."""
+    data_date = claims[0].data_date
+    ours = prepared.index if prepared.index and prepared.index.data_date == data_date else indexing.ready(data_date)
+    if ours:
+        return batch.work(claims, ours, leaving=leaving)
+    return Counter([materialize(claims[0], leaving=leaving)])

@@ -5,7 +5,7 @@ Statements are put together from the files of ``queries/`` and the fixed fragmen
 as a bound parameter, never as SQL. Text is folded by ClickHouse on both sides, by the ``fold`` of ``who.sql``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -36,6 +36,7 @@ Fragment = tuple[str, dict[str, Any]]
 class Queries:
     """The texts of ``queries/*.sql``, each with places for fixed fragments only."""
 
+    fold: Template
     who: Template
     count: Template
     write: Template
@@ -49,6 +50,14 @@ class Statement:
     sql: str
     parameters: Mapping[str, Any]
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """People who match topics, scores and overlap, and those of them who pass the filters."""
+
+    candidates: int
+    results: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class Plan:
 def load() -> Queries:
     """Read ``queries/*.sql``, once a process."""
     folder = resources.files("worker") / "queries"
-    names = ("who", "count", "write", "verify")
+    names = ("fold", "who", "count", "write", "verify")
     return Queries(*(Template((folder / f"{name}.sql").read_text(encoding="utf-8")) for name in names))
 
 
@@ -100,11 +109,12 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     """
     conditions, values = _conditions(config.filters)
     fragments = {"person_columns": ", ".join(person.COLUMNS), "filters": conditions}
+    fragments["fold"] = queries.fold.template.rstrip()
     fragments["who"] = queries.who.substitute(fragments).rstrip()
     asked = values | _asked(config, data_date)
     key = {"snapshot_key": str(snapshot_key), "written_on": written_on}
     limit = {"row_limit": EVERYBODY if row_limit is None else row_limit}
-    settings = _settings(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter)
+    settings = limits(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter)
     return Plan(
         strategy=STRATEGY,
         count=Statement(queries.count.substitute(fragments), asked, settings),
@@ -124,8 +134,8 @@ def _asked(config: AudienceConfig, data_date: date) -> dict[str, Any]:
     }
 
 
-def _settings(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> dict[str, Any]:
-    """Return the limits, and what a server's profile must not change under us."""
+def limits(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> dict[str, Any]:
+    """Return the settings of a statement: its limits, and what a server's profile must not change under us."""
     settings: dict[str, Any] = {
         "max_execution_time": seconds,
         "max_memory_usage": memory_bytes,
@@ -155,8 +165,8 @@ def _conditions(asked: Mapping[str, Payload]) -> Fragment:
 
 
 def _multi_select(entry: Filter, payload: Any) -> Fragment:
-    bound = dict(_chunks(entry, payload["values"]))
-    return _joined(" OR ", (f"fold({entry.column}) IN ({_folded(name)})" for name in bound)), bound
+    bound = dict(chunks(entry, payload["values"]))
+    return joined(" OR ", (f"fold({entry.column}) IN ({folded(name)})" for name in bound)), bound
 
 
 def _boolean(entry: Filter, payload: Any) -> Fragment:
@@ -165,21 +175,21 @@ def _boolean(entry: Filter, payload: Any) -> Fragment:
 
 
 def _text_terms(entry: Filter, payload: Any) -> Fragment:
-    bound = dict(_chunks(entry, payload["values"]))
+    bound = dict(chunks(entry, payload["values"]))
     matches = _MATCHES[payload["operator"], payload["mode"]]
     text = f"fold(ifNull({entry.column}, ''))"
-    joined = _joined(
+    together = joined(
         " OR " if payload["mode"] == "any" else " AND ",
-        (matches.format(text=text, terms=_folded(name)) for name in bound),
+        (matches.format(text=text, terms=folded(name)) for name in bound),
     )
-    return (f"NOT {joined}" if entry.excludes else joined), bound
+    return (f"NOT {together}" if entry.excludes else together), bound
 
 
 def _number_range(entry: Filter, payload: Any) -> Fragment:
-    bound = {f"{_name(entry)}_{side}": value for side, value in payload.items()}
+    bound = {f"{name_of(entry)}_{side}": value for side, value in payload.items()}
     signs = {"min": ">=", "max": "<="}
-    return _joined(
-        " AND ", (f"{entry.column} {signs[side]} {{{_name(entry)}_{side}:Int64}}" for side in payload)
+    return joined(
+        " AND ", (f"{entry.column} {signs[side]} {{{name_of(entry)}_{side}:Int64}}" for side in payload)
     ), bound
 
 
@@ -198,18 +208,22 @@ _MATCHES: Final[Mapping[tuple[str, str], str]] = {
 }
 
 
-def _chunks(entry: Filter, values: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def chunks(entry: Filter, values: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Cut a filter's values into parameters that a request can carry, each with its name."""
     for number, start in enumerate(range(0, len(values), CHUNK)):
-        yield f"{_name(entry)}_{number}", list(values[start : start + CHUNK])
+        yield f"{name_of(entry)}_{number}", list(values[start : start + CHUNK])
 
 
-def _name(entry: Filter) -> str:
+def name_of(entry: Filter) -> str:
+    """Return the name that a filter's parameters begin with."""
     return entry.key.replace(".", "_")
 
 
-def _folded(parameter: str) -> str:
+def folded(parameter: str) -> str:
+    """Fold the texts of a parameter, as SQL."""
     return f"arrayMap(value -> fold(value), {{{parameter}:Array(String)}})"
 
 
-def _joined(word: str, conditions: Iterator[str]) -> str:
+def joined(word: str, conditions: Iterable[str]) -> str:
+    """Put conditions into one, as SQL."""
     return f"({word.join(conditions)})"

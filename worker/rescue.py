@@ -18,7 +18,7 @@ from worker.database import transaction
 
 logger = log.get(__name__)
 
-MOST_A_PASS = 50
+MOST_A_PASS = 200
 KILL_SECONDS = 20
 # A rescuer may be lost as well: what it has taken is held for little longer than it insists on the kill.
 HOLD_SECONDS = 30
@@ -43,7 +43,7 @@ def _bound(lost: runs.Abandoned) -> AbstractContextManager[None]:
 
 def _kill(abandoned: Sequence[runs.Abandoned]) -> None:
     """Try to stop what the lost workers left running, all at once; what a rescuer has tried is not tried again."""
-    query_ids = [query_id for lost in abandoned if lost.worker != runs.RESCUER for query_id in lost.query_ids]
+    query_ids = {query_id for lost in abandoned if lost.worker != runs.RESCUER for query_id in lost.query_ids}
     try:
         gone = clickhouse.kill(query_ids, seconds=KILL_SECONDS) if query_ids else True
     except errors.AttemptError as error:

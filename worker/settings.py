@@ -64,6 +64,13 @@ class Settings(BaseSettings):
     query_client_seconds: int = Field(130, ge=2, description="How long the client waits for a statement, in seconds.")
     query_memory_bytes: int = Field(4_000_000_000, ge=1_000_000, description="max_memory_usage of one statement.")
     query_threads: int = Field(0, ge=0, description="max_threads of one statement; 0 leaves it to ClickHouse.")
+    index_wait_seconds: float = Field(
+        600, ge=0, description="How long daily runs wait for their day's serving index, in seconds; 0 for no index."
+    )
+    index_piece_people: int = Field(
+        2_500_000, ge=1, description="People of one piece of the serving index: their filter columns fit into memory."
+    )
+    batch_runs: int = Field(64, ge=1, le=500, description="Most daily runs that share one ClickHouse statement.")
     task_soft_seconds: int = Field(600, ge=1, description="Celery's soft time limit of a drain, in seconds.")
     task_hard_seconds: int = Field(660, ge=1, description="Celery's hard time limit of a drain, in seconds.")
 

@@ -17,20 +17,12 @@ from uuid import UUID
 from worker import clickhouse, csv_format, person
 from worker.clickhouse import Answer
 from worker.errors import ExportMismatch, SnapshotMismatch
-from worker.plan import Plan
+from worker.plan import Counted, Plan
 
 MOST_GROUPS: Final = 5
 PREVIEW_ROWS: Final = 100
 BUCKETS: Final = ((50, 69), (70, 89), (90, 99))
 """The scores that stats count people by, both bounds included; there are no others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """People who match topics, scores and overlap, and those of them who pass the filters."""
-
-    candidates: int
-    results: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from celery import signals
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from worker import announce, clickhouse, database, drain, log, presence, runs, settings, storage, ticked
+from worker import announce, clickhouse, database, drain, indexing, log, presence, runs, settings, storage, ticked
 from worker.app import QUEUES, app, leaving, ring, stopping, worker_name
 from worker.errors import AttemptError
 
@@ -66,6 +66,8 @@ def ring_due() -> dict[str, int]:
     with database.transaction() as connection:
         due = runs.due(connection, limit=bells)
     due["announce"] = min(bells, announce.due())
+    if indexing.wanted():
+        due["daily"] = max(1, due["daily"])
     return {queue: ring(queue, count) for queue, count in due.items() if count}
 
 

@@ -1,9 +1,10 @@
 """Counts, ranks, scores, overlaps and topics of generated configs over generated data equal the oracle's."""
 
 import hashlib
+import itertools
 import random
 import unicodedata
-from datetime import date
+from datetime import UTC, date, datetime
 from uuid import uuid4
 
 import oracle
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker import audience, clickhouse, plan
+from worker import audience, clickhouse, plan, selections, serving_plan
 
 DAY = date(2026, 11, 20)
+LIMITS = plan.limits(60, 1_000_000_000, 1, lighter=False)
+PIECES = itertools.count(1)
 OTHER_DAY = date(2026, 11, 19)
 EMAILS = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(60)]
 TOPICS = [
@@ -143,7 +146,7 @@ def frames(people, signals):
 
 
 def materialized(config, *, lighter=False, row_limit=None):
-    """Count, write and verify one config; return what was counted, what was verified and what was written."""
+    """Count, write and verify one config; return what was counted, verified and written, and under which key."""
     planned = plan.build(
         audience.parse(config),
         DAY,
@@ -164,7 +167,40 @@ def materialized(config, *, lighter=False, row_limit=None):
         " WHERE snapshot_key = {snapshot_key:UUID} ORDER BY rank",
         {"snapshot_key": planned.verify.parameters["snapshot_key"]},
     )
-    return tuple(counted), tuple(verified), [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    return tuple(counted), tuple(verified), rows, planned.verify.parameters["snapshot_key"]
+
+
+def picked(configs):
+    """Index the day in two pieces and pick all configs at once; return each one's counts and snapshot key."""
+    pieces = next(PIECES), next(PIECES)
+    for piece, bounds in zip(pieces, ((0, 2**63 - 1), (2**63, 2**64 - 1)), strict=True):
+        for statement in serving_plan.piece(piece, DAY, bounds, LIMITS):
+            send(clickhouse.command, statement)
+    keys = [uuid4() for _ in configs]
+    planned = serving_plan.pick(
+        [audience.parse(config) for config in configs],
+        pieces,
+        batch=uuid4(),
+        snapshot_keys=keys,
+        data_date=DAY,
+        written_on=datetime.now(UTC).date(),
+        settings=LIMITS,
+    )
+    selections.pick(planned, str(uuid4()))
+    counts = selections.tally(planned, str(uuid4()))
+    selections.freeze(planned, str(uuid4()))
+    rows = {key: counted.results for key, counted in zip(keys, counts, strict=True)}
+    assert set(keys) == selections.whole(planned, rows, str(uuid4()))
+    return [((counted.candidates, counted.results), key) for counted, key in zip(counts, keys, strict=True)]
+
+
+def frozen(snapshot_key):
+    """Read everything that stands under a snapshot key but the key and the day of writing."""
+    sql = (
+        "SELECT * EXCEPT (snapshot_key, written_on) FROM audience_results WHERE snapshot_key = {key:UUID} ORDER BY rank"
+    )
+    return clickhouse.query(sql, {"key": str(snapshot_key)}).rows
 
 
 def send(how, statement):
@@ -181,16 +217,17 @@ def send(how, statement):
 )
 @given(case=cases(), lighter=st.booleans())
 def test_any_config_over_any_data_comes_out_as_the_oracle_says(store, case, lighter):
-    """Two implementations that share nothing agree on candidates, results, ranks, scores, overlaps and topics."""
+    """Both strategies and an oracle that shares nothing with them agree on counts, ranks, scores, overlaps and topics."""
     wanted, people, signals = case
     store(people, signals)
     topics = pl.DataFrame(TOPICS, schema=list(TOPIC_COLUMNS), orient="row")
 
-    for config in wanted:
+    for config, (tallied, snapshot_key) in zip(wanted, picked(wanted), strict=True):
         candidates, rows = oracle.run(config, DAY, *frames(people, signals), topics)
-        counted, verified, written = materialized(config, lighter=lighter)
+        counted, verified, written, direct_key = materialized(config, lighter=lighter)
 
-        assert (candidates, len(rows)) == counted
+        assert (candidates, len(rows)) == counted == tallied
+        assert frozen(direct_key) == frozen(snapshot_key)
         assert ((len(rows), 1, len(rows), len(rows)) if rows else (0, 0, 0, 0)) == verified
         assert rows == written
 
@@ -203,7 +240,7 @@ def test_a_limited_run_stores_the_first_ranks_only(store):
     topics = pl.DataFrame(TOPICS, schema=list(TOPIC_COLUMNS), orient="row")
     candidates, rows = oracle.run({"topicIds": [1]}, DAY, *frames(people, signals), topics)
 
-    counted, verified, written = materialized({"topicIds": [1]}, row_limit=5)
+    counted, verified, written, _ = materialized({"topicIds": [1]}, row_limit=5)
 
     assert ((candidates, len(rows)), (5, 1, 5, 5), rows[:5]) == (counted, verified, written)
 
@@ -213,7 +250,7 @@ def test_both_sides_fold_every_known_character_alike(clickhouse):
     known = [chr(point) for point in range(1, 0x110000) if unicodedata.category(chr(point)) not in ("Cn", "Cs", "Co")]
     clickhouse.command("CREATE TABLE characters (character String) ENGINE = Memory")
     clickhouse.insert("characters", [[character] for character in known], column_names=["character"])
-    folding = plan.load().who.template.split("candidates AS")[0].partition("\n")[2].strip().removesuffix(",")
+    folding = plan.load().fold.template
 
     folded = clickhouse.query(f"WITH {folding} SELECT character, fold(character) FROM characters").result_rows
 

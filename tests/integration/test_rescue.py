@@ -113,14 +113,14 @@ def test_rescue_works_while_clickhouse_is_away():
 
 @pytest.mark.usefixtures("_without_clickhouse")
 def test_a_pass_is_bounded():
-    """One pass takes fifty runs, those overdue longest, and the next takes the rest."""
-    many_queued(saved(), 53)
-    claimed(50)
+    """One pass takes two hundred runs, those overdue longest, and the next takes the rest."""
+    many_queued(saved(), 203)
+    claimed(200)
     claimed(3, now=NOON + timedelta(seconds=1))
 
     passes = [rescue.rescue(now=LATER) for _ in range(3)]
 
-    assert [50, 3, 0] == [counts["retried"] for counts in passes]
+    assert [200, 3, 0] == [counts["retried"] for counts in passes]
 
 
 @pytest.mark.usefixtures("_tables")

@@ -2,7 +2,7 @@
 
 from worker.loads.columns import DATASETS
 from worker.loads.load import Loaded, LoadedDay, load
-from worker.loads.mirror import Versions, complete, ready_date, ready_dates, versions, watch
+from worker.loads.mirror import Versions, complete, mirrored, ready_date, ready_dates, versions, watch
 from worker.loads.ready import Day, Status, make_ready, status
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "complete",
     "load",
     "make_ready",
+    "mirrored",
     "ready_date",
     "ready_dates",
     "status",

@@ -9,7 +9,7 @@ from worker.models.announcing import exports, ready_emails
 from worker.models.audiences import audiences
 from worker.models.base import metadata
 from worker.models.runs import idempotency_keys, run_attempts, runs
-from worker.models.system import api_keys, counted, data_dates, ticks, totals, workers
+from worker.models.system import api_keys, counted, data_dates, serving_indexes, ticks, totals, workers
 
 __all__ = [
     "api_keys",
@@ -22,6 +22,7 @@ __all__ = [
     "ready_emails",
     "run_attempts",
     "runs",
+    "serving_indexes",
     "ticks",
     "totals",
     "workers",

@@ -42,6 +42,7 @@ runs = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     *(Column(name, Boolean, nullable=False, server_default="false") for name in ("solo", "recompute")),
     *claim(),
+    Column("batch", Uuid),
     moment("next_attempt_at"),
     moment("first_claimed_at"),
     Column("idempotency_key", Text),
@@ -73,6 +74,7 @@ runs = Table(
         " AND (claimed_by IS NULL) = (lease_expires_at IS NULL)",
         name="leased_when_running",
     ),
+    CheckConstraint("batch IS NULL OR status = 'running'", name="batch_when_running"),
     CheckConstraint("next_attempt_at IS NULL OR status = 'queued'", name="next_attempt_when_queued"),
     CheckConstraint(
         "(status = 'completed') = (completed_at IS NOT NULL AND snapshot_key IS NOT NULL AND written_on IS NOT NULL"

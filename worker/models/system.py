@@ -1,8 +1,22 @@
 """What the system knows of its data, its workers and its clients."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, Double, Index, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from worker.models.base import metadata, moment, now
+from worker.models.base import claim, metadata, moment, now
 
 data_dates = Table(
     "data_dates",
@@ -13,6 +27,30 @@ data_dates = Table(
     Column("rows", BigInteger, nullable=False),
     now("ready_at"),
     CheckConstraint("rows > 0", name="rows_some"),
+)
+
+
+serving_indexes = Table(
+    "serving_indexes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("data_date", Date, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("data_version", "people_version", "plan_version")),
+    Column("status", Text, nullable=False, server_default="building"),
+    Column("pieces", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("pieces_wanted", Integer, nullable=False),
+    *claim(),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("error_code", Text),
+    now("wanted_at"),
+    moment("ready_at"),
+    UniqueConstraint("data_date", "data_version", "people_version", "plan_version"),
+    CheckConstraint("status IN ('building', 'ready', 'dropped')", name="status_known"),
+    CheckConstraint("(claimed_by IS NULL) = (lease_expires_at IS NULL)", name="leased_when_claimed"),
+    CheckConstraint("status = 'building' OR claimed_by IS NULL", name="claimed_when_building"),
+    CheckConstraint("status <> 'ready' OR cardinality(pieces) = pieces_wanted", name="whole_when_ready"),
+    CheckConstraint("(status = 'building') = (ready_at IS NULL)", name="ready_with_time"),
+    CheckConstraint("pieces_wanted > 0 AND cardinality(pieces) <= pieces_wanted", name="pieces_some"),
 )
 
 

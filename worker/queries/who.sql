@@ -1,10 +1,5 @@
 -- Who is meant, shared by count and write: candidates match topics, scores and overlap; results pass the filters too.
-    (text -> replaceRegexpAll(
-        toValidUTF8(text),
-        '^[\\x09-\\x0D\\x1C-\\x20\\x{85}\\p{Z}]+|[\\x09-\\x0D\\x1C-\\x20\\x{85}\\p{Z}]+\\z',
-        ''
-    )) AS trimmed,
-    (text -> caseFoldUTF8(normalizeUTF8NFKC(trimmed(text)))) AS fold,
+$fold,
     candidates AS
     (
         SELECT

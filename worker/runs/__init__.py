@@ -3,12 +3,13 @@
 from worker.runs.claim import Claim, claim, record, renew
 from worker.runs.finish import Published, cancel, cancel_queued, complete, completed, release
 from worker.runs.overdue import RESCUER, Abandoned, take_over
-from worker.runs.queue import Queued, answered, queue, queue_daily
+from worker.runs.queue import LARGE_RESULTS, Queued, answered, queue, queue_daily
 from worker.runs.read import attempts, due, get, in_flight, latest, progress
 from worker.runs.setback import set_back
 from worker.runs.share import shareable
 
 __all__ = [
+    "LARGE_RESULTS",
     "RESCUER",
     "Abandoned",
     "Claim",

@@ -75,7 +75,7 @@ def retry(
     now: datetime | None = None,
 ) -> None:
     """
-    Queue a run again after a failed attempt.
+    Queue a run again after a failed attempt; one that was charged is claimed alone from now on.
 
     :param due_at: when it may be claimed again
     :raises ClaimLost: when the run is no longer ours
@@ -83,6 +83,7 @@ def retry(
     values: dict[str, Any] = {
         "attempts": runs.c.attempts - (0 if charged else 1),
         "failures": runs.c.failures + 1,
+        "solo": runs.c.solo | charged,
         "due_at": due_at,
         "next_attempt_at": due_at,
         "error_code": error.code,
@@ -118,6 +119,21 @@ def fail(
     _leave(connection, held, "failed", values, now)
     outcome = "rescued" if isinstance(held, Abandoned) else "failed"
     _end_attempt(connection, held, _told(cause or error, outcome, charged=charged), now)
+
+
+def set_apart(
+    connection: Connection, held: Claim | Abandoned, error: AttemptError, *, now: datetime | None = None
+) -> None:
+    """
+    Queue a run of a batch that failed again, uncharged and at once: it is claimed alone, and charged there.
+
+    :raises ClaimLost: when the run is no longer ours
+    """
+    values = {"attempts": runs.c.attempts - 1, "failures": runs.c.failures + 1, "solo": True, "due_at": moment(now)}
+    _leave(connection, held, "queued", values, now)
+    outcome = "rescued" if isinstance(held, Abandoned) else "retried"
+    _end_attempt(connection, held, _told(error, outcome, charged=False), now)
+    _give_way(connection, held.run_id, now)
 
 
 def release(connection: Connection, held: Claim, *, now: datetime | None = None) -> None:
@@ -210,6 +226,7 @@ def _leave(
             status=status,
             claimed_by=None,
             lease_expires_at=None,
+            batch=None,
             finished_at=None if status == "queued" else moment(now),
             updated_at=moment(now),
             **values,

@@ -27,6 +27,7 @@ class Abandoned:
     query_ids: Sequence[str]
     worker: str
     overdue_seconds: float
+    batch: UUID | None
 
 
 def take_over(connection: Connection, *, limit: int, seconds: float, now: datetime | None = None) -> list[Abandoned]:
@@ -48,7 +49,7 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
         )
         .returning(
             *(runs.c.id, runs.c.fence, runs.c.attempts, runs.c.failures, runs.c.first_claimed_at),
-            *(expired.c.claimed_by, expired.c.overdue),
+            *(expired.c.claimed_by, expired.c.overdue, runs.c.batch),
         )
     ).all()
     ids = _query_ids(connection, [row.id for row in taken])
@@ -58,6 +59,7 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
             query_ids=ids.get(row.id, ()),
             worker=row[5],
             overdue_seconds=float(row.overdue),
+            batch=row.batch,
         )
         for row in taken
     ]

@@ -8,6 +8,7 @@ indexes answer for everybody else.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import ARRAY, Connection, Date, RowMapping, Uuid, any_, func, insert, literal, select, update
@@ -17,6 +18,9 @@ from worker.database import moment
 from worker.errors import Superseded
 from worker.models import audiences, idempotency_keys, runs
 from worker.runs.status import QUEUED
+
+LARGE_RESULTS: Final = 100_000
+"""An audience that found more people than this the last time shares its statement with nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def queue_daily(
             literal(data_date, Date).label("data_date"),
             moment(now).label("due_at"),
             moment(now).label("created_at"),
+            (func.coalesce(audiences.c.audience_size, 0) > LARGE_RESULTS).label("solo"),
         )
         .where(audiences.c.id == any_(literal(list(audience_ids), ARRAY(Uuid))))
         .order_by(audiences.c.next_due_at)

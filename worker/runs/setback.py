@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from worker import backoff
-from worker.errors import AttemptError, WorkerLost
+from worker.errors import AttemptError, Retry, WorkerLost
 from worker.models import run_attempts
 from worker.runs.claim import Claim
-from worker.runs.finish import fail, retry
+from worker.runs.finish import fail, retry, set_apart
 from worker.runs.overdue import Abandoned
 
 
@@ -24,8 +24,13 @@ def set_back(
     """
     Queue a run again or give it up, as its error's class and its history say; return ``retried`` or ``failed``.
 
+    A run of a batch is not charged for what may be another's fault: it is tried again alone.
+
     :raises ClaimLost: when the run is no longer ours
     """
+    if held.batch and error.retry is Retry.TRANSIENT:
+        set_apart(connection, held, error, now=now)
+        return "retried"
     decision = backoff.decide(
         error,
         failures=held.failures + 1,

@@ -1,0 +1,1 @@
+SELECT uniqExact(hem_hash) FROM serving_index WHERE $matching
