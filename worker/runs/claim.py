@@ -21,7 +21,8 @@ from worker.runs.status import RUNNING
 
 # A loose scan finds the organizations with queued runs, ten index probes each find their best due ones, and a few more
 # in case somebody holds the first; the least busy organization goes first. Shares never leave a place empty: who has
-# used up its own goes on when nobody below theirs waits. Among the equally busy chance decides: by age, whoever queued
+# used up its own goes on when nobody below theirs waits. An operator's limit on an organization always holds, and whom
+# it stops keeps nobody waiting. Among the equally busy chance decides: by age, whoever queued
 # thousands first would be served to the end. The CTE `due` takes exactly :wanted rows under every plan.
 # The statuses are literals, so that a generic plan keeps the partial indexes.
 CLAIM = text(
@@ -42,7 +43,7 @@ CLAIM = text(
         FROM runs WHERE status = 'running' AND lane = :lane GROUP BY organization_id
     ), waiting AS (
         SELECT
-            r.id, r.due_at, o.organization_id,
+            r.id, r.due_at, o.organization_id, coalesce(l.statements, 2147483647) AS most,
             least(9, r.priority + floor(extract(epoch FROM clock.at - r.due_at) / 1800)) AS rank,
             coalesce(busy.statements, 0) + row_number() OVER (
                 PARTITION BY o.organization_id
@@ -57,13 +58,15 @@ CLAIM = text(
             ORDER BY due_at LIMIT :wanted + 4
         ) r
         LEFT JOIN busy USING (organization_id)
+        LEFT JOIN organization_limits l USING (organization_id)
     ), due AS (
         SELECT r.id FROM runs r
         JOIN waiting USING (id)
-        WHERE r.status = 'queued'
+        WHERE r.status = 'queued' AND waiting.load <= waiting.most
           AND (waiting.load <= :organization_max OR NOT EXISTS (
               SELECT FROM waiting other
-              WHERE other.organization_id <> waiting.organization_id AND other.load <= :organization_max
+              WHERE other.organization_id <> waiting.organization_id
+                AND other.load <= least(:organization_max, other.most)
           ))
         ORDER BY waiting.load, waiting.rank DESC, random()
         LIMIT greatest(0, least(:wanted, :lane_max - (SELECT coalesce(sum(statements), 0) FROM busy)))

@@ -44,14 +44,15 @@ def queue(
     *,
     key: str | None = None,
     lane: str = "manual",
+    run_type: str = "manual",
     recompute: bool = False,
     now: datetime | None = None,
 ) -> Queued:
     """
-    Queue a manual run, or return the one that is already doing what is asked for.
+    Queue a manual run or a preview, or return the one that is already doing what is asked for.
 
     An in-flight run of the same config and data date is returned instead of a second one; a daily one that still waits
-    moves to the manual lane.
+    moves to the manual lane. Nothing answers for a preview.
 
     :param audience: its row, locked; the config is frozen into the run
     :param key: the client's idempotency key, 1 to 120 characters, that :func:`answered` knows nothing of
@@ -59,11 +60,11 @@ def queue(
     :param recompute: whether a new run must not share the snapshot of an earlier one
     """
     values = {"organization_id": audience["organization_id"], "audience_id": audience["id"]}
-    found = _in_flight(connection, audience, data_date, lane, now)
+    found = None if run_type == "preview" else _in_flight(connection, audience, data_date, lane, now)
     run_id = found or uuid4()
     if not found:
         frozen = {"config": audience["config"], "config_hash": audience["config_hash"], "data_date": data_date}
-        born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "idempotency_key": key}
+        born = {"id": run_id, "status": "queued", "run_type": run_type, "lane": lane, "idempotency_key": key}
         frozen["recompute"] = recompute
         times = {"due_at": moment(now), "created_at": moment(now)}
         connection.execute(insert(runs).values(**values, **frozen, **born, **times))
