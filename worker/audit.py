@@ -42,7 +42,7 @@ def latest(
     connection: Connection, *, who: str | None = None, thing: str | None = None, limit: int = 100
 ) -> Sequence[RowMapping]:
     """Return what was done, newest first, narrowed by what is given."""
-    query = select(audit.c["at", "who", "verb", "object"]).order_by(audit.c.at.desc(), audit.c.id).limit(limit)
+    query = select(audit).order_by(audit.c.at.desc(), audit.c.id).limit(limit)
     if who is not None:
         query = query.where(audit.c.who == who)
     if thing is not None:

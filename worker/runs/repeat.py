@@ -34,9 +34,10 @@ def repeat(connection: Connection, run_id: UUID, *, now: datetime | None = None)
         return Queued(standing, created=False)
     if run["run_type"] == "daily" and connection.execute(select(runs.c.id).where(*_newer(run)).limit(1)).first():
         raise NotAllowed(Superseded.code, Superseded().sentence)
-    born = {"id": uuid4(), "status": "queued", "retry_of": run_id, "due_at": moment(now), "created_at": moment(now)}
+    new = uuid4()
+    born = {"id": new, "status": "queued", "retry_of": run_id, "due_at": moment(now), "created_at": moment(now)}
     connection.execute(insert(runs).values(**{name: run[name] for name in (*FROZEN, *ASKED)}, **born))
-    return Queued(born["id"], created=True)
+    return Queued(new, created=True)
 
 
 def _in_its_place(run: RowMapping) -> tuple[ColumnElement[bool], ...]:
