@@ -46,15 +46,10 @@ def again(
 
     Whoever has one on its way gets no other.
     """
-    newest = (
-        select(ready_emails.c.recipient, ready_emails.c.generation, ready_emails.c.status)
-        .where(
-            ready_emails.c.run_id == run_id, ready_emails.c.recipient == any_(literal(list(recipients), ARRAY(Text)))
-        )
-        .distinct(ready_emails.c.recipient)
-        .order_by(ready_emails.c.recipient, ready_emails.c.generation.desc())
-    )
-    last = {row.recipient: row for row in connection.execute(newest)}
+    mails = (ready_emails.c.run_id == run_id, ready_emails.c.recipient == any_(literal(list(recipients), ARRAY(Text))))
+    query = select(ready_emails.c.recipient, ready_emails.c.generation, ready_emails.c.status).where(*mails)
+    # The newest generation of each comes last and stays.
+    last = {row.recipient: row for row in connection.execute(query.order_by(ready_emails.c.generation))}
     resting = [one for one in recipients if one not in last or last[one].status not in {"pending", "sending"}]
     rows = [
         _row(organization_id, run_id, one) | {"generation": last[one].generation + 1 if one in last else 1}
