@@ -50,13 +50,13 @@ def seize(connection: Connection, run_id: UUID, *, seconds: float, now: datetime
     :raises RunNotFound: when there is no such run
     :raises NotAllowed: when it is not running
     """
-    taken = _take(connection, _running(now).where(runs.c.id == run_id).with_for_update(), seconds, now)
-    if taken:
-        return taken[0]
-    status = connection.scalar(select(runs.c.status).where(runs.c.id == run_id))
+    status = connection.scalar(select(runs.c.status).where(runs.c.id == run_id).with_for_update())
     if status is None:
         raise RunNotFound(f"There is no run {run_id}.")
-    raise NotAllowed("RUN_NOT_RUNNING", f"Only a running run can be released; this one is {status}.")
+    if status != "running":
+        raise NotAllowed("RUN_NOT_RUNNING", f"Only a running run can be released; this one is {status}.")
+    [taken] = _take(connection, _running(now).where(runs.c.id == run_id).with_for_update(), seconds, now)
+    return taken
 
 
 def faltering(connection: Connection, *, seconds: float, now: datetime | None = None) -> Sequence[RowMapping]:
