@@ -4,10 +4,10 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
-from builders import claimed, everything, many_queued, saved
+from builders import MINUTE, NOON, claimed, everything, many_queued, saved
 from commandline import command, done, sentence
 
-from worker import audit
+from worker import audit, figures, runs
 from worker.database import transaction
 
 HOG, MODEST = UUID(int=1), UUID(int=2)
@@ -30,6 +30,15 @@ def owners(wanted=10, **ceilings):
     return [claim.organization_id for claim in claimed(wanted, **ceilings)]
 
 
+def due():
+    """Count what is due in the manual lane a minute later, as bells and metrics see it, and the age of the oldest."""
+    with transaction() as connection:
+        rung = runs.due(connection, limit=100, now=NOON + MINUTE)["manual"]
+    with transaction() as connection:
+        found = figures.read(connection, now=NOON + MINUTE)
+    return rung, found["due", "manual", ""], found["due_seconds", "manual", ""]
+
+
 def test_a_limit_holds_even_where_nobody_else_waits():
     """The hog gets its one, the other all of its own, and after that nobody anything."""
     assert "Limited to 1 in each lane.\n" == limited("--statements", 1)
@@ -41,12 +50,14 @@ def test_a_limit_holds_even_where_nobody_else_waits():
 
 
 def test_a_limit_that_was_taken_away_holds_no_more():
-    """A paused organization starts nothing until then."""
+    """A paused organization starts nothing and rings for nothing until then."""
     assert "Paused.\n" == limited("--pause")
     assert [MODEST, MODEST] == owners()
+    paused = due()
 
     assert "Its limit is gone.\n" == limited("--none")
 
+    assert [(0, 0, 0), (20, 20, 60)] == [paused, due()]
     assert [HOG] * 10 == owners()
 
 
