@@ -100,7 +100,7 @@ def _held_up(lane: str, line: runs.Line, *, served: bool) -> str:
     if closed := _closed():
         return f"the {lane} lane is closed: {closed}"
     others = {0: "no other organization waits", 1: "1 other organization waits"}
-    place = f"{line.before:,} of its organization come first" if line.before else "it is its organization's next"
+    place = f"number {line.before + 1:,} of its organization"
     return f"{_ceiling(lane, line)}; {place}, {others.get(line.others, f'{line.others:,} other organizations wait')}"
 
 

@@ -52,10 +52,7 @@ def queue(
         if data_date is not None and data_date not in ready:
             raise DataNotReady(f"The intent data of {data_date} is not ready.")
         day = data_date or max(ready)
-        run_type = "preview" if preview else "manual"
-        return runs.queue(
-            connection, audience, day, key=key, lane=lane, run_type=run_type, recompute=recompute, now=now
-        )
+        return runs.queue(connection, audience, day, key=key, lane=lane, recompute=recompute, preview=preview, now=now)
 
 
 def queue_all(

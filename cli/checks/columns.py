@@ -50,17 +50,16 @@ def misfits(found: Mapping[tuple[str, str], str]) -> list[str]:
     """
     tables = {table for table, _ in found}
     absent = [f"lacks the table {table}" for table in TABLES if table not in tables]
-    wanted = {(table, name): type_ for table in tables & set(TABLES) for name, type_ in TABLES[table].items()}
+    wanted = {
+        (table, name): type_ for table, names in TABLES.items() if table in tables for name, type_ in names.items()
+    }
     missing = [f"lacks {'.'.join(column)}" for column in wanted if column not in found]
-    return (
-        absent
-        + missing
-        + [
-            f"has {'.'.join(column)} as {found[column]} instead of {type_}"
-            for column, type_ in wanted.items()
-            if column in found and not _fits(column[1], found[column], type_)
-        ]
-    )
+    others = [
+        f"has {'.'.join(column)} as {found[column]} instead of {type_}"
+        for column, type_ in wanted.items()
+        if column in found and not _fits(column[1], found[column], type_)
+    ]
+    return [*absent, *missing, *others]
 
 
 def _fits(name: str, found: str, wanted: str) -> bool:

@@ -27,7 +27,7 @@ def test_a_run_that_waits_says_for_what(stores):
     assert "due; no worker of the manual lane was seen lately" == shown(run_id)["waits"]
     with transaction() as connection:
         presence.seen(connection, "manual@host", "manual")
-    free = "due; waits for a free worker of the manual lane; it is its organization's next, no other organization waits"
+    free = "due; waits for a free worker of the manual lane; number 1 of its organization, no other organization waits"
     assert free == shown(run_id)["waits"]
     [claim] = claimed(now=None)
     assert shown(run_id)["waits"] is None
@@ -49,10 +49,10 @@ def test_a_run_that_waits_names_the_ceiling_and_its_place(tables, monkeypatch):
     first, second = queued(ours), queued(ours, due_at=NOON + MINUTE)
     queued(theirs)
 
-    place = "1 of its organization come first, 1 other organization waits"
+    place = "number 2 of its organization, 1 other organization waits"
     share = f"due; its organization has its share, ORGANIZATION_MAX_STATEMENTS is 2; {place}"
     assert share == shown(second)["waits"]
-    assert "it is its organization's next" in shown(first)["waits"]
+    assert "number 1 of its organization" in shown(first)["waits"]
     pointed(monkeypatch, LANE_MAX_STATEMENTS="2")
     assert f"due; the manual lane is full, LANE_MAX_STATEMENTS is 2; {place}" == shown(second)["waits"]
     done("organizations", "limit", organization, "--statements", "2")
