@@ -3,41 +3,21 @@
 import json
 from uuid import UUID
 
-from builders import NOON, attempts, audience_row, run_row, saved
+from builders import attempts, audience_row, run_row, saved
 from commandline import command, done, sentence
+from crowd import DAY, filled
 from sqlalchemy import select
 
-from worker import drain, loads, models
+from worker import drain, models
 from worker.database import transaction
 
 PEOPLE = 150
 KEPT = 100
 
 
-def filled(clickhouse):
-    """Load people who all research topic 1, and make the day ready."""
-    clickhouse.command(
-        "INSERT INTO people (hem_hash, hashed_email) SELECT cityHash64(email), email FROM ("
-        "SELECT lower(hex(SHA256(toString(number)))) AS email FROM numbers({people:UInt32}))",
-        parameters={"people": PEOPLE},
-    )
-    clickhouse.command(
-        "INSERT INTO intent_signals SELECT {day:Date}, 1, cityHash64(lower(hex(SHA256(toString(number))))), 80"
-        " FROM numbers({people:UInt32})",
-        parameters={"people": PEOPLE, "day": NOON.date()},
-    )
-    clickhouse.command("INSERT INTO topics (topic_id, name) VALUES (1, 'One')")
-    clickhouse.command(
-        "INSERT INTO data_loads (dataset, data_date, version, rows) SELECT name, {day:Date}, 1, {people:UInt32}"
-        " FROM (SELECT arrayJoin(['people', 'signals']) AS name)",
-        parameters={"people": PEOPLE, "day": NOON.date()},
-    )
-    loads.watch()
-
-
 def test_a_preview_counts_everybody_and_keeps_a_hundred(stores, clickhouse):
     """The best hundred stand under its key, ranked without gaps; no file, no mail, no word on the audience."""
-    filled(clickhouse)
+    filled(clickhouse, PEOPLE)
     audience_id = saved(notify_emails=("ann@example.com",), notify_on_manual=True)
     before = audience_row(audience_id)
 
@@ -63,7 +43,7 @@ def test_a_preview_counts_everybody_and_keeps_a_hundred(stores, clickhouse):
 def test_nothing_that_is_under_way_answers_for_a_preview(tables):
     """Each request for one is a run of its own, also beside a manual run of the same question."""
     with transaction() as connection:
-        day = {"data_date": NOON.date(), "data_version": 1, "people_version": 1, "rows": 10}
+        day = {"data_date": DAY, "data_version": 1, "people_version": 1, "rows": 10}
         connection.execute(models.data_dates.insert().values(day))
     audience_id = saved()
     done("runs", "queue", audience_id)
