@@ -1,11 +1,14 @@
-"""What commands take: ids, days, limits, and whether to answer in JSON."""
+"""What commands take: ids, days, limits, who acts, and whether to answer in JSON."""
 
+import os
+import pwd
 from datetime import date
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from worker import audit
 from worker.errors import Refusal
 
 LONGEST_SHOWN = 80
@@ -35,6 +38,14 @@ def a_day(text: str | date) -> date:
         raise Refusal(f"{str(text)[:LONGEST_SHOWN]!r} is not a day as YYYY-MM-DD.") from None
 
 
+def login() -> str:
+    """Return the name that the operating system knows the operator by."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
 AudienceId = Annotated[UUID, typer.Argument(metavar="AUDIENCE_ID", parser=an_id, help="Id of the audience.")]
 RunId = Annotated[UUID, typer.Argument(metavar="RUN_ID", parser=an_id, help="Id of the run.")]
 OfOrganization = Annotated[
@@ -46,3 +57,14 @@ OfAudience = Annotated[
 OfRun = Annotated[UUID | None, typer.Option("--run", metavar="UUID", parser=an_id, help="Only this run's.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        default_factory=login,
+        parser=audit.name_of,
+        show_default="your login",
+        help="Who does this, for the audit.",
+    ),
+]

@@ -13,7 +13,7 @@ import typer
 from sqlalchemy import Connection, RowMapping
 
 from cli import output
-from cli.arguments import AsJson, AudienceId, Limit, OfOrganization, an_id
+from cli.arguments import AsJson, AudienceId, By, Limit, OfOrganization, an_id
 from worker import audience, audiences, due, loads, manual, plan, runs
 from worker.database import transaction
 from worker.errors import InvalidField, Refusal
@@ -179,9 +179,9 @@ def activate(
 
 
 @app.command()
-def pause(audience_id: AudienceId) -> None:
+def pause(audience_id: AudienceId, *, by: By) -> None:
     """Stop refreshing an audience and cancel its daily runs that wait; a running one completes without mails."""
-    cancelled = manual.pause(audience_id)
+    cancelled = manual.pause(audience_id, by=by)
     noun = "daily run that waited was" if cancelled == 1 else "daily runs that waited were"
     output.say(f"Paused; {cancelled or 'no'} {noun} cancelled.")
 

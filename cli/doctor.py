@@ -1,7 +1,8 @@
 """``audience-worker doctor``: one line a check, each with what to do about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Final
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,7 +11,21 @@ from cli import output
 from cli.arguments import AsJson
 from cli.checks import CHECKS, Verdict
 from cli.output import ExitCode
-from worker.errors import AttemptError, InvalidSetting
+from worker.errors import (
+    AttemptError,
+    ClickHouseMisconfigured,
+    ClickHouseUnavailable,
+    InvalidSetting,
+    StorageMisconfigured,
+    StorageUnavailable,
+)
+
+REMEDIES: Final[Mapping[type[AttemptError], str]] = {
+    ClickHouseUnavailable: "Check that ClickHouse runs, and host and port in CLICKHOUSE_URL.",
+    ClickHouseMisconfigured: "Check database, user and password in CLICKHOUSE_URL, then run: audience-worker migrate",
+    StorageUnavailable: "Check that the storage can be reached and written, and STORAGE_URL.",
+    StorageMisconfigured: "Check STORAGE_URL and its keys, and that they may write.",
+}
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -35,7 +50,7 @@ def examined(name: str, check: Callable[[], Verdict]) -> Verdict:
             return Verdict("problem", f"{error}.", "Set this environment variable.")
         return Verdict("problem", "This cannot be checked yet.", "Mend the settings first.")
     except AttemptError as error:
-        return Verdict("problem", error.sentence, "Check that this server runs, its address and its rights.")
+        return Verdict("problem", error.sentence, REMEDIES.get(type(error), "Look at this server's log."))
     except SQLAlchemyError:
         return Verdict(
             "problem", "PostgreSQL does not answer.", "Check that it runs and is migrated, and DATABASE_URL."

@@ -6,8 +6,8 @@ from uuid import UUID
 import typer
 
 from cli import output
-from cli.arguments import AsJson, Limit, OfOrganization, an_id
-from worker import keys
+from cli.arguments import AsJson, By, Limit, OfOrganization, an_id
+from worker import audit, keys
 from worker.database import transaction
 
 app = typer.Typer(no_args_is_help=True, help="Create API keys, look at them, revoke them.")
@@ -20,7 +20,7 @@ Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="The 8 letters and
 
 
 @app.command()
-def create(organization: Owner, name: Name, as_json: AsJson = False) -> None:
+def create(organization: Owner, name: Name, *, by: By, as_json: AsJson = False) -> None:
     """
     Create an API key and print it: the only time that it can be read.
 
@@ -28,6 +28,7 @@ def create(organization: Owner, name: Name, as_json: AsJson = False) -> None:
     """
     with transaction() as connection:
         key = keys.create(connection, organization, name)
+        audit.note(connection, by, "keys create", keys.public(key))
     if as_json:
         output.show_json({"key": key})
     else:
@@ -49,7 +50,7 @@ def list_(organization: OfOrganization = None, limit: Limit = 100, as_json: AsJs
 
 
 @app.command()
-def revoke(prefix: Prefix) -> None:
+def revoke(prefix: Prefix, *, by: By) -> None:
     """
     Revoke an API key for good; it is refused from the next request on.
 
@@ -57,4 +58,5 @@ def revoke(prefix: Prefix) -> None:
     """
     with transaction() as connection:
         keys.revoke(connection, prefix)
+        audit.note(connection, by, "keys revoke", prefix)
     output.say("Revoked.")

@@ -1,22 +1,22 @@
-"""``audience-worker runs``: queue them, look at them, follow them, cancel them."""
+"""``audience-worker runs``: queue them, look at them, follow them; cancel, retry, release them."""
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
-from cli import output, watch
-from cli.arguments import AsJson, Limit, OfAudience, OfOrganization, RunId, a_day, an_id
+from cli import output, story, watch
+from cli.arguments import AsJson, By, Limit, OfAudience, OfOrganization, RunId, a_day, an_id
+from cli.bells import ring_for
 from cli.output import ExitCode
-from worker import audiences, emails, exports, manual, presence, runs, settings
-from worker.app import answers, ring
+from worker import audit, manual, redo, rescue, runs, settings
 from worker.database import transaction
-from worker.errors import NotFound, Refusal, RunNotFound
+from worker.errors import Refusal, RunNotFound
 
-app = typer.Typer(no_args_is_help=True, help="Queue runs, look at them, follow them, cancel them.")
+app = typer.Typer(no_args_is_help=True, help="Queue runs, look at them, follow them; cancel, retry, release them.")
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 
@@ -39,6 +39,9 @@ def queue(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew even where an equal run's snapshot could be shared.")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Count everybody, keep the first 100 rows, store no file, send no mail.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -50,12 +53,14 @@ def queue(
         raise Refusal("Give either an AUDIENCE_ID or --all.")
     if every and key is not None:
         raise Refusal("--key: belongs to one run and does not go with --all.")
+    if every and preview:
+        raise Refusal("--preview: looks at one audience and does not go with --all.")
     if audience_id is None:
         queued = manual.queue_all(data_date=data_date, recompute=force)
-        _ring("daily", min(len(queued), settings.current().lane_bells))
+        ring_for("daily", min(len(queued), settings.current().lane_bells))
     else:
-        queued = [manual.queue(audience_id, data_date=data_date, key=key, recompute=force)]
-        _ring("manual", 1)
+        queued = [manual.queue(audience_id, data_date=data_date, key=key, recompute=force, preview=preview)]
+        ring_for("manual")
     _tell_queued(queued, every=every, as_json=as_json)
 
 
@@ -85,25 +90,12 @@ def list_(
 
 @app.command()
 def show(run_id: RunId, as_json: AsJson = False) -> None:
-    """Show one run: how it stands, why it waits, its attempts, its export and its mails."""
-    with transaction() as connection:
-        run = runs.get(connection, run_id)
-        waits = _waits(connection, run)
-        attempts = runs.attempts(connection, run_id)
-        export = _export(connection, run)
-        mails = emails.latest(connection, run_id=run_id)
+    """Show one run: how it stands, why it waits, its attempts and what they cost, its export and its mails."""
+    told = story.read(run_id)
     if as_json:
-        more = {"attempt_history": [dict(one) for one in attempts], "emails": [dict(one) for one in mails]}
-        output.show_json({**run, "waits": waits, **more, "export": export})
-        return
-    output.show_facts(_facts(run, waits))
-    _show_attempts(attempts)
-    if export is not None:
-        _show_export(export)
-    if mails:
-        columns = ("recipient", "status", "attempts", "sent_at", "error")
-        rows = [[one[column] for column in columns] for one in mails]
-        output.show_table(("recipient", "status", "attempts", "sent", "error"), rows, title="ready emails")
+        story.show_json(told)
+    else:
+        story.show(told)
 
 
 @app.command("watch")
@@ -127,18 +119,51 @@ def watch_(
 
 
 @app.command()
-def cancel(run_id: RunId) -> None:
+def cancel(run_id: RunId, *, by: By) -> None:
     """Cancel a run that is still queued."""
     with transaction() as connection:
         run = runs.get(connection, run_id)
         runs.cancel(connection, run["organization_id"], run_id)
+        audit.note(connection, by, "runs cancel", run_id)
     output.say("Cancelled.")
 
 
-def _ring(lane: str, bells: int) -> None:
-    """Tell the lane's workers; what Redis does not take, the scheduler's next pass makes up for."""
-    if not ring(lane, bells) and not answers():
-        output.complain("Redis cannot be reached: what is queued starts when it is back.")
+@app.command()
+def retry(run_id: RunId, *, by: By, as_json: AsJson = False) -> None:
+    """
+    Queue a new run like one that failed or was cancelled, and print its id; one that stands in its place answers.
+
+    Its type, config and data date are those of the first one.
+
+    Example: audience-worker runs retry RUN_ID
+    """
+    queued = redo.retry(run_id, by=by)
+    if queued.created:
+        ring_for(_lane(queued.run_id))
+    _tell_queued([queued], every=False, as_json=as_json)
+
+
+@app.command()
+def release(run_id: RunId, *, by: By) -> None:
+    """
+    Take a running run from a worker that is gone, and queue it again at once, uncharged.
+
+    Should the worker live after all, it publishes nothing of this run any more. Without this command the run is rescued
+    when its lease is over, and charged.
+
+    Example: audience-worker runs release RUN_ID
+    """
+    gone = rescue.release(run_id, by=by)
+    ring_for(_lane(run_id))
+    output.say("Released: it is queued again and due now.")
+    if not gone:
+        output.complain("What it left running in ClickHouse could not be stopped; nothing of that is ever shown.")
+
+
+def _lane(run_id: UUID) -> str:
+    """Return the lane that a run is served from."""
+    with transaction() as connection:
+        return str(runs.get(connection, run_id)["lane"])
 
 
 def _tell_queued(queued: Sequence[runs.Queued], *, every: bool, as_json: bool) -> None:
@@ -165,68 +190,3 @@ def _followed(connection: Connection, run_id: UUID | None, audience: UUID | None
     if not last:
         raise RunNotFound(f"There is no run of audience {audience}.")
     return [last[0]["id"]]
-
-
-def _waits(connection: Connection, run: RowMapping) -> str | None:
-    """Say why a run that has not ended is not further."""
-    now = audiences.clock(connection, None)
-    if run["status"] == "running":
-        late = run["lease_expires_at"] < now
-        return f"its lease ended at {output.text(run['lease_expires_at'])}; the rescue takes it over" if late else None
-    if run["status"] != "queued":
-        return None
-    if run["due_at"] > now:
-        after = f" after {run['error_code']}: {run['error_message']}" if run["error_code"] else ""
-        return f"tried again at {output.text(run['due_at'])}{after}"
-    seen = presence.alive(connection, within_seconds=settings.current().task_hard_seconds)
-    if not any(one["lane"] == run["lane"] for one in seen):
-        return f"due; no worker of the {run['lane']} lane was seen lately"
-    return f"due; waits for a free place in the {run['lane']} lane"
-
-
-def _export(connection: Connection, run: RowMapping) -> dict[str, Any] | None:
-    """Return a run's export, if it has one."""
-    try:
-        return dict(exports.get(connection, run["organization_id"], run["id"]))
-    except NotFound:
-        return None
-
-
-def _facts(run: RowMapping, waits: str | None) -> list[tuple[str, object]]:
-    """Return what there is to say about a run."""
-    dates = ("created_at", "due_at", "started_at", "finished_at", "results_expire_at")
-    return [
-        ("id", run["id"]),
-        ("audience", run["audience_id"]),
-        ("organization", run["organization_id"]),
-        ("status", watch.told(run)),
-        ("waits", waits),
-        ("type", f"{run['run_type']}, {run['lane']} lane, priority {run['priority']}"),
-        ("data date", run["data_date"]),
-        ("candidates", run["candidate_count"]),
-        ("results", run["result_count"]),
-        ("attempts", f"{run['attempts']}, {run['failures']} failed"),
-        *((date.removesuffix("_at").replace("_", " "), run[date]) for date in dates),
-        ("retry of", run["retry_of"]),
-        ("idempotency key", run["idempotency_key"]),
-        ("config hash", run["config_hash"]),
-        ("ready email sent", run["ready_email_sent_at"]),
-        ("ready email error", run["ready_email_error"]),
-    ]
-
-
-def _show_attempts(attempts: Sequence[RowMapping]) -> None:
-    """Show what each attempt came to, and what its query cost."""
-    columns = ("attempt", "started_at", "outcome", "charged", "error_code", "worker")
-    figures = ("read_rows", "read_bytes", "written_rows", "memory_bytes", "elapsed_ms")
-    headings = ("attempt", "started", "outcome", "charged", "error", "worker")
-    costs = ("rows read", "bytes read", "rows written", "peak bytes", "ms")
-    cells = [[one[column] for column in (*columns, *figures)] for one in attempts]
-    output.show_table((*headings, *costs), cells, title="attempts")
-
-
-def _show_export(export: dict[str, Any]) -> None:
-    """Show where a run's CSV stands."""
-    columns = ("status", "row_count", "byte_size", "file_id", "error_code", "expires_at")
-    headings = ("status", "rows", "bytes", "file", "error", "expires")
-    output.show_table(headings, [[export[column] for column in columns]], title="export")

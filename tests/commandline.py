@@ -2,9 +2,11 @@
 
 import logging
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from worker import clickhouse, settings
 
 
 def command(*arguments: object, text: bytes | None = None) -> Result:
@@ -29,3 +31,11 @@ def sentence(result: Result) -> str:
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     [line] = result.stderr.splitlines()
     return line
+
+
+def pointed(patch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Change settings in the middle of a test; the fixture that made the stores forgets them again."""
+    for name, value in variables.items():
+        patch.setenv(name, value)
+    settings.current.cache_clear()
+    clickhouse.forget()

@@ -103,8 +103,8 @@ GUARDS: Final = (
     Guard(
         "rescue waits for the lease's end",
         "worker/runs/overdue.py",
-        "runs.c.status == RUNNING, runs.c.lease_expires_at < moment(now)",
-        "runs.c.status == RUNNING",
+        "_running(now).where(runs.c.lease_expires_at < moment(now))",
+        "_running(now)",
         f"{TESTS}/test_rescue.py::test_a_healthy_lease_is_left_alone",
     ),
     Guard(
@@ -155,6 +155,20 @@ GUARDS: Final = (
         "ORDER BY admitted.turn, admitted.rank DESC, admitted.chance",
         "ORDER BY r.due_at",
         f"{TESTS}/test_run_claim.py::test_a_small_organization_is_next_beside_a_big_one",
+    ),
+    Guard(
+        "an operator's limit on an organization",
+        "worker/runs/claim.py",
+        "WHERE waiting.load <= waiting.most\n          AND (waiting.load",
+        "WHERE (waiting.load",
+        f"{TESTS}/test_organizations.py::test_a_limit_holds_even_where_nobody_else_waits",
+    ),
+    Guard(
+        "who was stopped by an operator keeps nobody at the share",
+        "worker/runs/claim.py",
+        "other.load <= least(:organization_max, other.most)",
+        "other.load <= :organization_max",
+        f"{TESTS}/test_organizations.py::test_whom_an_operator_has_stopped_keeps_nobody_at_the_share",
     ),
     Guard(
         "no claim after SIGTERM",

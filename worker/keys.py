@@ -54,6 +54,11 @@ def create(connection: Connection, organization_id: UUID, name: str) -> str:
     return key
 
 
+def public(key: str) -> str:
+    """Return the 8 characters of a key that may be shown."""
+    return key[3:11]
+
+
 def is_formed(key: str) -> bool:
     """Whether this could be a key at all."""
     return FORM.fullmatch(key) is not None

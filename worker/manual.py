@@ -4,9 +4,9 @@ import contextlib
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
-from worker import audiences, loads, runs
+from worker import audiences, audit, loads, runs
 from worker.database import transaction
 from worker.errors import DataNotReady, NotFound, Refusal
 
@@ -23,6 +23,7 @@ def queue(
     key: str | None = None,
     lane: str = "manual",
     recompute: bool = False,
+    preview: bool = False,
     now: datetime | None = None,
 ) -> runs.Queued:
     """
@@ -34,6 +35,7 @@ def queue(
     :param key: idempotency key, 1 to 120 printable ASCII characters; a refusal uses none up
     :param lane: ``daily`` for a run that nobody waits for
     :param recompute: whether a new run must not share the snapshot of an earlier one
+    :param preview: count everybody, keep the first rows only, announce nothing
     :raises AudienceNotFound: when the audience does not exist
     :raises DataNotReady: when there is no such ready date
     """
@@ -50,7 +52,7 @@ def queue(
         if data_date is not None and data_date not in ready:
             raise DataNotReady(f"The intent data of {data_date} is not ready.")
         day = data_date or max(ready)
-        return runs.queue(connection, audience, day, key=key, lane=lane, recompute=recompute, now=now)
+        return runs.queue(connection, audience, day, key=key, lane=lane, recompute=recompute, preview=preview, now=now)
 
 
 def queue_all(
@@ -90,25 +92,22 @@ def change(
     :raises InvalidField: naming what cannot work; nothing was changed then
     """
     with transaction() as connection:
-        before = audiences.locked(connection, audience_id, organization_id)
-        audiences.change(connection, audience_id, changes, organization_id=organization_id, now=now)
-        after = audiences.get(connection, audience_id, organization_id)
-        because = _unwanted(changes, before, after)
-        if because is None:
-            return after, 0
-        cancelled = runs.cancel_queued(connection, audience_id, run_types=("daily",), because=because, now=now)
-        if cancelled:
-            audiences.unserved(connection, audience_id)
-        return after, cancelled
+        return _changed(connection, audience_id, changes, organization_id, now)
 
 
-def pause(audience_id: UUID, *, organization_id: UUID | None = None, now: datetime | None = None) -> int:
+def pause(
+    audience_id: UUID, *, organization_id: UUID | None = None, by: str | None = None, now: datetime | None = None
+) -> int:
     """
     Pause an audience and return how many waiting daily runs were cancelled with it.
 
+    :param by: the operator whose act it is, for the audit; None where a client asks
     :raises AudienceNotFound: when it does not exist
     """
-    _, cancelled = change(audience_id, {"status": "paused"}, organization_id=organization_id, now=now)
+    with transaction() as connection:
+        _, cancelled = _changed(connection, audience_id, {"status": "paused"}, organization_id, now)
+        if by is not None:
+            audit.note(connection, by, "audiences pause", audience_id, now=now)
     return cancelled
 
 
@@ -121,6 +120,26 @@ def delete(audience_id: UUID, *, organization_id: UUID | None = None, now: datet
     with transaction() as connection:
         audiences.delete(connection, audience_id, organization_id=organization_id, now=now)
         return runs.cancel_queued(connection, audience_id, run_types=("daily", "manual", "preview"), now=now)
+
+
+def _changed(
+    connection: Connection,
+    audience_id: UUID,
+    changes: audiences.Changes,
+    organization_id: UUID | None,
+    now: datetime | None,
+) -> tuple[RowMapping, int]:
+    """Change an audience, and cancel the daily runs that nobody wants any more; see :func:`change`."""
+    before = audiences.locked(connection, audience_id, organization_id)
+    audiences.change(connection, audience_id, changes, organization_id=organization_id, now=now)
+    after = audiences.get(connection, audience_id, organization_id)
+    because = _unwanted(changes, before, after)
+    if because is None:
+        return after, 0
+    cancelled = runs.cancel_queued(connection, audience_id, run_types=("daily",), because=because, now=now)
+    if cancelled:
+        audiences.unserved(connection, audience_id)
+    return after, cancelled
 
 
 def _unwanted(changes: audiences.Changes, before: RowMapping, after: RowMapping) -> tuple[str, str] | None:

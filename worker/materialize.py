@@ -68,7 +68,7 @@ def _execute(claim: runs.Claim, held: lease.Held, settings: Settings, query_ids:
     held.check()
     written = snapshots.write(planned, query_ids[1])
     held.check()
-    _verify(planned, counted.results, query_ids[2], claim, versions)
+    _verify(planned, snapshots.kept(claim.run_type, counted.results), query_ids[2], claim, versions)
     held.check()
 
     account = attempt.account(written)
@@ -103,6 +103,7 @@ def _plan(claim: runs.Claim, settings: Settings, snapshot_key: UUID, written_on:
         queries=plan.load(),
         snapshot_key=snapshot_key,
         written_on=written_on,
+        row_limit=snapshots.PREVIEW_ROWS if claim.run_type == "preview" else None,
         lighter=claim.error_code == errors.QueryMemoryLimit.code,
         max_execution_seconds=settings.query_seconds,
         max_memory_bytes=settings.query_memory_bytes,

@@ -1,5 +1,5 @@
 """
-Expired leases: take over, kill the orphan query, requeue.
+Expired leases: take over, kill the orphan query, requeue. An operator who knows more may ask for one run at once.
 
 The kill saves work and guards nothing, for the old snapshot key can never be published; so a pass insists on it for
 a bounded time, once, and requeues whatever came of it.
@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
-from worker import clickhouse, errors, log, runs
+from worker import audit, clickhouse, errors, log, runs
 from worker import settings as configuration
 from worker.database import transaction
 
@@ -36,21 +37,50 @@ def rescue(*, now: datetime | None = None) -> dict[str, int]:
     return {outcome: outcomes[outcome] for outcome in ("retried", "failed", "lost")}
 
 
+def release(run_id: UUID, *, by: str, now: datetime | None = None) -> bool:
+    """
+    Give one running run back to the queue, uncharged and due at once, and return whether its queries are gone.
+
+    Its worker may be gone or alive: the fence is raised first, so it can publish nothing any more.
+
+    :param by: the operator whose act it is, for the audit
+    :raises RunNotFound: when there is no such run
+    :raises NotAllowed: when it is not running, or was taken by a rescuer meanwhile
+    """
+    with transaction() as connection:
+        lost = runs.seize(connection, run_id, seconds=HOLD_SECONDS, now=now)
+        audit.note(connection, by, "runs release", run_id, now=now)
+    with _bound(lost):
+        logger.warning("run_taken_from_worker", worker=lost.worker)
+    gone = _kill([lost])
+    try:
+        with transaction() as connection:
+            runs.release(connection, lost, now=now)
+    except errors.ClaimLost:
+        raise errors.NotAllowed("RUN_RESCUED", "A rescuer took the run over meanwhile.") from None
+    return gone
+
+
 def _bound(lost: runs.Abandoned) -> AbstractContextManager[None]:
     """Say in every log line which run it is about."""
     return bound_contextvars(run_id=str(lost.run_id), fence=lost.fence)
 
 
-def _kill(abandoned: Sequence[runs.Abandoned]) -> None:
-    """Try to stop what the lost workers left running, all at once; what a rescuer has tried is not tried again."""
+def _kill(abandoned: Sequence[runs.Abandoned]) -> bool:
+    """
+    Try to stop what the lost workers left running, all at once, and return whether it is known to be gone.
+
+    What a rescuer has tried is not tried again.
+    """
     query_ids = {query_id for lost in abandoned if lost.worker != runs.RESCUER for query_id in lost.query_ids}
     try:
         gone = clickhouse.kill(query_ids, seconds=KILL_SECONDS) if query_ids else True
     except errors.AttemptError as error:
         logger.warning("orphans_not_killed", code=error.code)
-        return
+        return False
     if not gone:
         logger.warning("orphans_still_running")
+    return gone
 
 
 def _requeue(lost: runs.Abandoned, now: datetime | None) -> str:

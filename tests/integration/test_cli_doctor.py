@@ -9,7 +9,7 @@ import pytest
 import redis
 from builders import NOON, held, queued, saved
 from commandline import command
-from sqlalchemy import update
+from sqlalchemy import func, text, update
 from typer.testing import Result
 
 from cli import checks
@@ -123,23 +123,65 @@ def test_a_setting_that_cannot_work_is_named_once(stores, point):
     assert {("problem", "This cannot be checked yet. Mend the settings first.")} == set(told.values())
 
 
-def test_tables_that_are_missing_are_named(stores, point, servers, clickhouse):
-    """A database without this version's tables, and a column that its owner forgot, lead to migrate."""
+def test_a_clickhouse_address_that_leads_astray_is_told_from_a_dead_server(stores, point):
+    """A database that is not there, and a port where nobody listens, each name their variable."""
+    address = stores.environment["CLICKHOUSE_URL"]
+    point(CLICKHOUSE_URL=f"{address}_elsewhere")
+    astray = found()["clickhouse"]
+    point(CLICKHOUSE_URL=NOWHERE["CLICKHOUSE_URL"])
+    dead = found()["clickhouse"]
+
+    assert ("problem", "problem") == (astray[0], dead[0])
+    assert "Check database, user and password in CLICKHOUSE_URL" in astray[1]
+    assert "ClickHouse cannot be reached. Check that ClickHouse runs, and host and port in CLICKHOUSE_URL." == dead[1]
+
+
+def test_tables_that_are_missing_or_of_the_wrong_type_are_named(stores, point, servers, clickhouse):
+    """A database without this version's tables, and columns that their owner forgot or changed, lead to migrate."""
+    clickhouse.command("DROP TABLE topics")
     clickhouse.command("ALTER TABLE people DROP COLUMN company_domain")
+    clickhouse.command("ALTER TABLE people MODIFY COLUMN company_employee_count Nullable(String)")
+    clickhouse.command("ALTER TABLE people MODIFY COLUMN seniority Nullable(String)")
     point(DATABASE_URL=servers.postgres.url)
 
     told = found()
 
     assert ("problem", "Run: audience-worker migrate") == (told["postgres"][0], told["postgres"][1][-28:])
-    assert "lacks people.company_domain. Run: audience-worker migrate;" in told["clickhouse"][1]
+    wrong = "has people.company_employee_count as Nullable(String) instead of Nullable(UInt32)"
+    assert (
+        f"lacks the table topics, lacks people.company_domain, {wrong}. Run: audience-worker migrate;"
+        in (told["clickhouse"][1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "fits"),
+    [
+        (("people", "seniority"), "String", True),
+        (("people", "company_employee_count"), "UInt16", True),
+        (("people", "role_is_ceo"), "UInt8", True),
+        (("data_loads", "loaded_at"), "DateTime", True),
+        (("people", "hem_hash"), "UInt32", False),
+        (("intent_signals", "score"), "Nullable(UInt8)", False),
+        (("intent_signals", "score"), "Float64", False),
+        (("people", "source_last_seen_on"), "String", False),
+    ],
+)
+def test_owners_may_choose_how_values_are_kept(column, type_, fits):
+    """Another width of number or no nulls is read as well; another kind, a null too many or a short hash is not."""
+    migrated = {(table, name): kept for table, names in checks.TABLES.items() for name, kept in names.items()}
+
+    assert fits == (checks.misfits({**migrated, column: type_}) == [])
 
 
 def test_the_columns_are_those_of_the_migrations(stores, clickhouse):
-    """What doctor looks for is what the migrations make, column by column."""
-    rows = clickhouse.query("SELECT table, name FROM system.columns WHERE database = currentDatabase()").result_rows
+    """What doctor looks for is what the migrations make, column by column and type by type."""
+    rows = clickhouse.query(
+        "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
+    ).result_rows
 
-    made = {table: {name for of, name in rows if of == table} for table, _ in rows}
-    assert made == {table: set(names) for table, names in checks.TABLES.items()}
+    made = {table: {name: type_ for of, name, type_ in rows if of == table} for table, _, _ in rows}
+    assert made == {table: dict(names) for table, names in checks.TABLES.items()}
 
 
 def test_days_that_queueing_does_not_see_are_told(stores, point, clickhouse):
@@ -199,6 +241,21 @@ def test_overdue_work_without_a_worker_is_a_problem(stores, point):
     assert ("ok", "Seen lately: announce 1, daily 1.") == found()["workers"]
 
 
+def test_leases_that_nobody_renews_are_named_with_their_workers(stores, point):
+    """A worker that misses its renewals is a warning with the run's id, and a run that nobody rescues a problem."""
+    running = held(now=None)
+    well = found()["leases"]
+    lease(running, 19)
+    expiring = found()["leases"]
+    lease(running, -61)
+
+    assert ("ok", "Whoever holds a run renews its lease.") == well
+    assert ("warning", True) == (expiring[0], f"renew them no more: {running.run_id} of w1. Look at" in expiring[1])
+    assert "audience-worker runs release RUN_ID" in expiring[1]
+    says = f"Leases ended long ago and nobody rescues these runs: {running.run_id} of w1. Start beat"
+    assert ("problem", True) == (found()["leases"][0], says in found()["leases"][1])
+
+
 def test_a_tick_that_stopped_is_named(stores, point):
     """Only the one that is late is told, with its age."""
     with transaction() as connection:
@@ -210,6 +267,22 @@ def test_a_tick_that_stopped_is_named(stores, point):
     state, says = found()["ticks"]
 
     assert ("problem", True) == (state, says.startswith("The scheduler stands still: rescue 3,60"))
+
+
+def test_a_clock_that_is_ahead_is_named(stores, point):
+    """A PostgreSQL whose clock is nine seconds ahead is told with its distance."""
+    with transaction() as connection:
+        connection.execute(text("CREATE SCHEMA ahead"))
+        fast = "SELECT pg_catalog.clock_timestamp() + interval '9 s'"
+        clock = f"CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ {fast} $$"
+        connection.execute(text(clock))
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public"))
+    point()
+
+    state, says = found()["clocks"]
+
+    assert ("warning", True, True) == (state, "PostgreSQL +9.0 s" in says, "by NTP" in says)
 
 
 @pytest.mark.parametrize(
@@ -230,3 +303,11 @@ def load(clickhouse, dataset: str, day) -> None:
     """Write one load row, as an owner of the data does."""
     names = ["dataset", "data_date", "version", "rows"]
     clickhouse.insert("data_loads", [[dataset, day, 1, 10]], column_names=names)
+
+
+def lease(claim, seconds: int) -> None:
+    """Let a claim's lease end so many seconds from now."""
+    with transaction() as connection:
+        ends = func.now() + timedelta(seconds=seconds)
+        held_run = update(models.runs).where(models.runs.c.id == claim.run_id)
+        connection.execute(held_run.values(lease_expires_at=ends))

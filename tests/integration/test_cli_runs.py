@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 import redis
 from builders import (
     MONDAY,
-    NOON,
     TUESDAY,
     WEDNESDAY,
     audience_row,
@@ -27,9 +26,8 @@ from builders import (
 )
 from commandline import command, done, sentence
 
-from worker import backoff, emails, exports, presence, runs, settings
+from worker import backoff, runs, settings
 from worker.database import transaction
-from worker.errors import QueryTimeout
 
 PROGRAM = str(Path(sys.executable).with_name("audience-worker"))
 POLICY = backoff.Policy(budget=8, base_seconds=15, cap_seconds=900, deadline_seconds=43_200)
@@ -38,11 +36,6 @@ POLICY = backoff.Policy(budget=8, base_seconds=15, cap_seconds=900, deadline_sec
 def refused(*arguments: object) -> str:
     """Run a command about runs that must be refused, and return its one sentence."""
     return sentence(command("runs", *arguments))
-
-
-def shown(run_id: UUID) -> dict[str, Any]:
-    """Show a run as JSON."""
-    return json.loads(done("runs", "show", run_id, "--json"))
 
 
 def bells(stores) -> dict[str, int]:
@@ -153,43 +146,6 @@ def test_a_list_is_narrowed(stores):
     assert str(run_id) in done("runs", "list", "--audience", first)
 
 
-def test_a_run_that_waits_says_for_what(stores):
-    """Without workers, without a free place, after a failure, and under a lease that is over."""
-    run_id = queued(saved(), run_type="manual")
-
-    assert "due; no worker of the manual lane was seen lately" == shown(run_id)["waits"]
-    with transaction() as connection:
-        presence.seen(connection, "manual@host", "manual")
-    assert "due; waits for a free place in the manual lane" == shown(run_id)["waits"]
-    [claim] = claimed(now=None)
-    assert shown(run_id)["waits"] is None
-    with transaction() as connection:
-        runs.set_back(connection, claim, QueryTimeout(), POLICY)
-    again = run_row(run_id)["next_attempt_at"].isoformat(sep=" ", timespec="seconds")
-    assert f"tried again at {again} after QUERY_TIMEOUT: The query took longer than it may." == shown(run_id)["waits"]
-    silent = held(now=NOON).run_id
-    assert "its lease ended at 2026-05-06 12:01:00+00:00; the rescue takes it over" == shown(silent)["waits"]
-
-
-def test_a_completed_run_shows_everything(stores):
-    """Counts, dates, attempts with what they cost, the export and the mails stand on one page."""
-    claim = held(now=None)
-    announced(claim, "ann@example.com")
-
-    printed = done("runs", "show", claim.run_id)
-    told = shown(claim.run_id)
-
-    assert "completed: 20 of 50 candidates" in printed
-    assert "1,000" in printed
-    assert "processing" in printed
-    assert "ann@example.com" in printed
-    assert ["completed"] == [attempt["outcome"] for attempt in told["attempt_history"]]
-    assert ("processing", ["ann@example.com"]) == (
-        told["export"]["status"],
-        [mail["recipient"] for mail in told["emails"]],
-    )
-
-
 def test_a_queued_run_is_cancelled_and_nothing_else(stores):
     """A second cancel is refused in a sentence that names the state."""
     run_id = queued(saved())
@@ -203,7 +159,7 @@ def test_an_unknown_run_is_refused(stores):
     """A wrong id is named, a malformed one never reaches the database."""
     run_id = uuid4()
 
-    for verb in ("show", "watch", "cancel"):
+    for verb in ("show", "watch", "cancel", "retry", "release"):
         assert f"There is no run {run_id}." == refused(verb, run_id)
         assert "'nonsense' is not a UUID." == refused(verb, "nonsense")
     assert f"There is no run of audience {run_id}." == refused("watch", "--audience", run_id)
@@ -274,15 +230,6 @@ def complete(claim: runs.Claim) -> None:
     """Complete a claimed run."""
     with transaction() as connection:
         runs.complete(connection, claim, published())
-
-
-def announced(claim: runs.Claim, recipient: str) -> None:
-    """Complete a run and queue its export and one mail."""
-    complete(claim)
-    run = {"organization_id": claim.organization_id, "run_id": claim.run_id}
-    with transaction() as connection:
-        exports.queue(connection, **run, audience_id=claim.audience_id)
-        emails.queue(connection, **run, recipients=[recipient])
 
 
 def watched(audience_id: UUID) -> tuple[int, str]:

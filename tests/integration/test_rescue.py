@@ -22,8 +22,8 @@ from builders import (
     saved,
 )
 
+from worker import audit, errors, rescue, runs, settings
 from worker import clickhouse as door
-from worker import errors, rescue, runs, settings
 from worker.database import transaction
 
 LATER = NOON + 2 * MINUTE
@@ -204,6 +204,75 @@ def test_the_orphan_s_query_is_killed(stores, clickhouse):
         door.kill([stranger, claim.query_id("write")], every=0.1)
         for thread in threads:
             thread.join()
+
+
+def test_an_operator_takes_a_run_from_its_worker_at_once(stores, clickhouse):
+    """Whatever its lease says the run is queued again, uncharged; its query is gone, and its worker publishes nothing."""
+    claim = held(now=None)
+    sent(claim, claim.query_id("write"))
+    thread = threading.Thread(target=run_for_long, args=(stores, claim.query_id("write")))
+    thread.start()
+    try:
+        until_running(clickhouse, {claim.query_id("write")})
+
+        assert rescue.release(claim.run_id, by="ann")
+
+        assert claim.query_id("write") not in running(clickhouse)
+    finally:
+        door.kill([claim.query_id("write")], every=0.1)
+        thread.join()
+    row, [attempt] = run_row(claim.run_id), attempts(claim.run_id)
+    names = ("status", "attempts", "failures", "error_code", "claimed_by")
+    assert ("queued", 0, 0, None, None) == tuple(row[name] for name in names)
+    assert ("released", False) == (attempt["outcome"], attempt["charged"])
+    with transaction() as connection:
+        assert not runs.renew(connection, claim, seconds=60)
+        [line] = audit.latest(connection)
+    assert ("ann", "runs release", str(claim.run_id)) == (line["who"], line["verb"], line["object"])
+    with pytest.raises(errors.ClaimLost), transaction() as connection:
+        runs.complete(connection, claim, published())
+
+
+@pytest.mark.usefixtures("_without_clickhouse")
+def test_only_a_running_run_is_released():
+    """What is not running, or is nobody's run, is refused and stays; a dead ClickHouse is no reason to keep one."""
+    claim = held()
+    sent(claim, claim.query_id("write"))
+    many_queued(saved(), 1)
+    untouched = everything()
+    with transaction() as connection:
+        [waiting] = [run["id"] for run in runs.latest(connection, status="queued")]
+
+    refused = [refused_release(waiting), refused_release(uuid4())]
+
+    assert ["RUN_NOT_RUNNING", "RUN_NOT_FOUND"] == [one.code for one in refused]
+    assert untouched == everything()
+    assert not rescue.release(claim.run_id, by="ann")
+    assert "queued" == run_row(claim.run_id)["status"]
+
+
+@pytest.mark.usefixtures("_tables")
+def test_a_rescuer_that_comes_between_keeps_what_it_took():
+    """Just before the operator gives the run back a rescuer takes it over; the refusal says so."""
+    claim, others = held(), []
+
+    def take_over_first(statement):
+        if statement.startswith("UPDATE runs SET status") and not others:
+            others.append(True)
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(take_over, now=LATER).result()
+
+    with before_each_statement(take_over_first), pytest.raises(errors.NotAllowed, match="A rescuer took the run over"):
+        rescue.release(claim.run_id, by="ann", now=NOON)
+
+    assert (3, "running", "rescue") == tuple(run_row(claim.run_id)[name] for name in ("fence", "status", "claimed_by"))
+
+
+def refused_release(run_id):
+    """Release what must not be, and return the refusal."""
+    with pytest.raises(errors.Refusal) as refused:
+        rescue.release(run_id, by="ann")
+    return refused.value
 
 
 def run_for_long(stores, query_id):

@@ -13,11 +13,12 @@ here and nowhere else; whoever settles a mail locks its run first, so that the l
 
 from worker.emails.claim import Claim, claim, due, release, renew
 from worker.emails.finish import UNKNOWN, expired, sending, set_back, settle, wait_seconds
-from worker.emails.queue import latest, queue
+from worker.emails.queue import again, latest, queue, told
 
 __all__ = [
     "UNKNOWN",
     "Claim",
+    "again",
     "claim",
     "due",
     "expired",
@@ -28,5 +29,6 @@ __all__ = [
     "sending",
     "set_back",
     "settle",
+    "told",
     "wait_seconds",
 ]

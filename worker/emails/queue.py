@@ -6,11 +6,7 @@ from email.utils import parseaddr
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    Connection,
-    RowMapping,
-    select,
-)
+from sqlalchemy import ARRAY, Connection, RowMapping, Text, any_, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker import settings
@@ -28,11 +24,38 @@ def queue(
 ) -> int:
     """Queue a run's mails, one a recipient, and return how many are new."""
     rows = [_row(organization_id, run_id, recipient) for recipient in dict.fromkeys(recipients)]
-    if not rows:
-        return 0
-    born = {"due_at": moment(now), "created_at": moment(now)}
-    mails = insert(ready_emails).values([row | born for row in rows]).on_conflict_do_nothing()
-    return len(connection.execute(mails.returning(ready_emails.c.id)).all())
+    return _queued(connection, rows, now)
+
+
+def told(connection: Connection, run_id: UUID) -> set[str]:
+    """Return everybody whom a run's mails were written to, whatever became of them."""
+    query = select(ready_emails.c.recipient).where(ready_emails.c.run_id == run_id).distinct()
+    return set(connection.scalars(query))
+
+
+def again(
+    connection: Connection,
+    *,
+    organization_id: UUID,
+    run_id: UUID,
+    recipients: Sequence[str],
+    now: datetime | None = None,
+) -> int:
+    """
+    Queue one more generation of a run's mails to these recipients, and return how many there are.
+
+    Whoever has one on its way gets no other.
+    """
+    mails = (ready_emails.c.run_id == run_id, ready_emails.c.recipient == any_(literal(list(recipients), ARRAY(Text))))
+    query = select(ready_emails.c.recipient, ready_emails.c.generation, ready_emails.c.status).where(*mails)
+    # The newest generation of each comes last and stays.
+    last = {row.recipient: row for row in connection.execute(query.order_by(ready_emails.c.generation))}
+    resting = [one for one in recipients if one not in last or last[one].status not in {"pending", "sending"}]
+    rows = [
+        _row(organization_id, run_id, one) | {"generation": last[one].generation + 1 if one in last else 1}
+        for one in resting
+    ]
+    return _queued(connection, rows, now)
 
 
 def latest(
@@ -52,6 +75,15 @@ def latest(
     if status is not None:
         query = query.where(ready_emails.c.status == status)
     return connection.execute(query).mappings().all()
+
+
+def _queued(connection: Connection, rows: Sequence[dict[str, Any]], now: datetime | None) -> int:
+    """Queue mails, and return how many are new."""
+    if not rows:
+        return 0
+    born = {"due_at": moment(now), "created_at": moment(now)}
+    mails = insert(ready_emails).values([row | born for row in rows]).on_conflict_do_nothing()
+    return len(connection.execute(mails.returning(ready_emails.c.id)).all())
 
 
 def _row(organization_id: UUID, run_id: UUID, recipient: str) -> dict[str, Any]:

@@ -41,14 +41,19 @@ UNDER_WAY: Final = text(
     """
 )
 
-# Runs and mails that wait or are being worked on, what is due on each lane and for how long, and the ticks.
+# Runs and mails that wait or are being worked on, what is due on each lane and for how long, and the ticks. What an
+# operator has paused is not due.
 STANDING: Final = text(
     """
     WITH clock AS (
         SELECT coalesce(:now, now()) AS at
     ), waiting AS MATERIALIZED (
-        SELECT run_type, lane, count(*) AS every, count(*) FILTER (WHERE due_at <= at) AS due, min(due_at) AS oldest
-        FROM runs, clock WHERE status = 'queued' GROUP BY run_type, lane
+        SELECT
+            run_type, lane, count(*) AS every,
+            count(*) FILTER (WHERE due_at <= at AND coalesce(statements, 1) > 0) AS due,
+            min(due_at) FILTER (WHERE coalesce(statements, 1) > 0) AS oldest
+        FROM clock, runs LEFT JOIN organization_limits USING (organization_id)
+        WHERE status = 'queued' GROUP BY run_type, lane
     ), announcing AS MATERIALIZED (
         SELECT due_at FROM exports, clock WHERE status = 'processing' AND claimed_by IS NULL AND due_at <= at
         UNION ALL

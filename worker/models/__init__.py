@@ -8,17 +8,20 @@ say (the trigger on ``runs.status``, storage parameters); a test holds the two t
 from worker.models.announcing import exports, ready_emails
 from worker.models.audiences import audiences
 from worker.models.base import metadata
+from worker.models.operators import audit, organization_limits
 from worker.models.runs import idempotency_keys, run_attempts, runs
 from worker.models.system import api_keys, counted, data_dates, serving_indexes, ticks, totals, workers
 
 __all__ = [
     "api_keys",
     "audiences",
+    "audit",
     "counted",
     "data_dates",
     "exports",
     "idempotency_keys",
     "metadata",
+    "organization_limits",
     "ready_emails",
     "run_attempts",
     "runs",

@@ -2,9 +2,11 @@
 
 from worker.runs.claim import Claim, claim, record, renew
 from worker.runs.finish import Published, cancel, cancel_queued, complete, completed, release
-from worker.runs.overdue import RESCUER, Abandoned, take_over
+from worker.runs.line import Line, busiest, line
+from worker.runs.overdue import RESCUER, Abandoned, faltering, seize, take_over
 from worker.runs.queue import LARGE_RESULTS, Queued, answered, queue, queue_daily
 from worker.runs.read import attempts, due, get, in_flight, latest, progress
+from worker.runs.repeat import repeat
 from worker.runs.setback import set_back
 from worker.runs.share import shareable
 
@@ -13,25 +15,31 @@ __all__ = [
     "RESCUER",
     "Abandoned",
     "Claim",
+    "Line",
     "Published",
     "Queued",
     "answered",
     "attempts",
+    "busiest",
     "cancel",
     "cancel_queued",
     "claim",
     "complete",
     "completed",
     "due",
+    "faltering",
     "get",
     "in_flight",
     "latest",
+    "line",
     "progress",
     "queue",
     "queue_daily",
     "record",
     "release",
     "renew",
+    "repeat",
+    "seize",
     "set_back",
     "shareable",
     "take_over",

@@ -35,9 +35,10 @@ from worker.runs.status import RUNNING
 
 # A loose scan finds the organizations with queued runs, ten index probes each find their best due ones, and a few more
 # in case somebody holds the first; the least busy organization goes first. Shares never leave a place empty: who has
-# used up its own goes on when nobody below theirs waits. Among the equally busy chance decides: by age, whoever queued
-# thousands first would be served to the end. A batch is one statement, so it takes one place; it holds runs of one date
-# that none of them has to be alone. The CTE `due` takes exactly as many rows as it should under every plan.
+# used up its own goes on when nobody below theirs waits. An operator's limit on an organization always holds, and whom
+# it stops keeps nobody waiting. Among the equally busy chance decides: by age, whoever queued thousands first would be
+# served to the end. A batch is one statement, so it takes one place; it holds runs of one date, none of which has to be
+# alone. The CTE `due` takes exactly as many rows as it should under every plan.
 # The statuses are literals, so that a generic plan keeps the partial indexes.
 CLAIM = text(
     """
@@ -59,6 +60,7 @@ CLAIM = text(
     ), waiting AS (
         SELECT
             r.id, r.solo, r.data_date, o.organization_id, random() AS chance,
+            coalesce(l.statements, 2147483647) AS most,
             least(9, r.priority + floor(extract(epoch FROM clock.at - r.due_at) / 1800)) AS rank,
             coalesce(busy.statements, 0) + 1 AS load,
             coalesce(busy.statements, 0) + row_number() OVER (
@@ -74,22 +76,27 @@ CLAIM = text(
             ORDER BY due_at LIMIT :wanted + 4
         ) r
         LEFT JOIN busy USING (organization_id)
+        LEFT JOIN organization_limits l USING (organization_id)
     ), admitted AS (
         SELECT * FROM waiting
-        WHERE load <= :organization_max OR NOT EXISTS (
-            SELECT FROM waiting other
-            WHERE other.organization_id <> waiting.organization_id AND other.load <= :organization_max
-        )
+        WHERE waiting.load <= waiting.most
+          AND (waiting.load <= :organization_max OR NOT EXISTS (
+              SELECT FROM waiting other
+              WHERE other.organization_id <> waiting.organization_id
+                AND other.load <= least(:organization_max, other.most)
+          ))
     ), first AS (
-        SELECT CASE WHEN solo OR data_date IS DISTINCT FROM :batch_date THEN 1 ELSE :wanted END AS most
+        SELECT CASE WHEN solo OR data_date IS DISTINCT FROM :batch_date THEN 1 ELSE :wanted END AS together
         FROM admitted ORDER BY turn, rank DESC, chance LIMIT 1
     ), due AS (
         SELECT r.id FROM runs r
         JOIN admitted USING (id)
         WHERE r.status = 'queued'
-          AND ((SELECT most FROM first) = 1 OR (NOT admitted.solo AND admitted.data_date = :batch_date))
+          AND ((SELECT together FROM first) = 1 OR (NOT admitted.solo AND admitted.data_date = :batch_date))
         ORDER BY admitted.turn, admitted.rank DESC, admitted.chance
-        LIMIT CASE WHEN (SELECT count(DISTINCT statement) FROM running) < :lane_max THEN (SELECT most FROM first) ELSE 0 END
+        LIMIT CASE
+            WHEN (SELECT count(DISTINCT statement) FROM running) < :lane_max THEN (SELECT together FROM first) ELSE 0
+        END
         FOR UPDATE OF r SKIP LOCKED
     )
     UPDATE runs r SET

@@ -136,9 +136,9 @@ def set_apart(
     _give_way(connection, held.run_id, now)
 
 
-def release(connection: Connection, held: Claim, *, now: datetime | None = None) -> None:
+def release(connection: Connection, held: Claim | Abandoned, *, now: datetime | None = None) -> None:
     """
-    Hand a run back untouched, due at once: the worker is going away.
+    Hand a run back untouched, due at once: the worker is going away, or gone as an operator knows.
 
     :raises ClaimLost: when the run is no longer ours
     """

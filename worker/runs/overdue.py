@@ -1,13 +1,15 @@
-"""Running runs whose lease is over: find them, raise their fence, hold them for the rescuer."""
+"""Running runs taken from their workers: find them, raise their fence, hold them for whoever gives them back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CTE, Connection, Uuid, any_, func, literal, select, update
+from sqlalchemy import ARRAY, Connection, RowMapping, Select, Uuid, any_, func, literal, select, update
 
 from worker.database import moment
+from worker.errors import NotAllowed, RunNotFound
 from worker.models import run_attempts, runs
 from worker.runs.status import RUNNING
 
@@ -17,7 +19,7 @@ RESCUER = "rescue"
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A running run whose lease is over, as the rescuer that took it sees it."""
+    """A running run as whoever took it from its worker sees it; the seconds are negative where its lease held."""
 
     run_id: UUID
     fence: int
@@ -37,10 +39,56 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
     :param limit: most runs taken in one pass
     :param seconds: how long the rescuer holds them
     """
-    expired = _expired(limit, now)
+    expired = _running(now).where(runs.c.lease_expires_at < moment(now)).order_by(runs.c.lease_expires_at).limit(limit)
+    return _take(connection, expired.with_for_update(skip_locked=True), seconds, now)
+
+
+def seize(connection: Connection, run_id: UUID, *, seconds: float, now: datetime | None = None) -> Abandoned:
+    """
+    Take one running run from its worker, whether or not its lease is over, and hold it like a rescuer.
+
+    :param seconds: how long it is held
+    :raises RunNotFound: when there is no such run
+    :raises NotAllowed: when it is not running
+    """
+    status = connection.scalar(select(runs.c.status).where(runs.c.id == run_id).with_for_update())
+    if status is None:
+        raise RunNotFound(f"There is no run {run_id}.")
+    if status != "running":
+        raise NotAllowed("RUN_NOT_RUNNING", f"Only a running run can be released; this one is {status}.")
+    [taken] = _take(connection, _running(now).where(runs.c.id == run_id).with_for_update(), seconds, now)
+    return taken
+
+
+def faltering(connection: Connection, *, seconds: float, now: datetime | None = None) -> Sequence[RowMapping]:
+    """
+    Return the runs whose workers have let their lease run down, the worst first.
+
+    :param seconds: a lease that ends later than this from now is well
+    :returns: ``id``, ``claimed_by``, and ``left``: seconds of the lease, negative once it is over
+    """
+    left = func.extract("epoch", runs.c.lease_expires_at - moment(now)).label("left")
+    query = select(runs.c.id, runs.c.claimed_by, left).where(
+        runs.c.status == RUNNING,
+        runs.c.lease_expires_at < moment(now) + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+    )
+    return connection.execute(query.order_by(runs.c.lease_expires_at)).mappings().all()
+
+
+def _running(now: datetime | None) -> Select[tuple[Any, ...]]:
+    """Select running runs, with who holds them and for how many seconds their lease has been over."""
+    overdue = func.extract("epoch", moment(now) - runs.c.lease_expires_at).label("overdue")
+    return select(runs.c.id, runs.c.fence, runs.c.claimed_by, overdue).where(runs.c.status == RUNNING)
+
+
+def _take(
+    connection: Connection, chosen: Select[tuple[Any, ...]], seconds: float, now: datetime | None
+) -> list[Abandoned]:
+    """Raise the fence of the chosen runs, which are locked, and hold them."""
+    before = chosen.cte("before")
     taken = connection.execute(
         update(runs)
-        .where(runs.c.id == expired.c.id, runs.c.fence == expired.c.fence, runs.c.status == RUNNING)
+        .where(runs.c.id == before.c.id, runs.c.fence == before.c.fence, runs.c.status == RUNNING)
         .values(
             fence=runs.c.fence + 1,
             claimed_by=RESCUER,
@@ -49,7 +97,7 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
         )
         .returning(
             *(runs.c.id, runs.c.fence, runs.c.attempts, runs.c.failures, runs.c.first_claimed_at),
-            *(expired.c.claimed_by, expired.c.overdue, runs.c.batch),
+            *(before.c.claimed_by, before.c.overdue, runs.c.batch),
         )
     ).all()
     ids = _query_ids(connection, [row.id for row in taken])
@@ -63,19 +111,6 @@ def take_over(connection: Connection, *, limit: int, seconds: float, now: dateti
         )
         for row in taken
     ]
-
-
-def _expired(limit: int, now: datetime | None) -> CTE:
-    """Lock the running runs whose lease is over, the longest overdue first, and who held them."""
-    overdue = func.extract("epoch", moment(now) - runs.c.lease_expires_at).label("overdue")
-    return (
-        select(runs.c.id, runs.c.fence, runs.c.claimed_by, overdue)
-        .where(runs.c.status == RUNNING, runs.c.lease_expires_at < moment(now))
-        .order_by(runs.c.lease_expires_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("expired")
-    )
 
 
 def _query_ids(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, list[str]]:

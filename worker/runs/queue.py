@@ -49,25 +49,28 @@ def queue(
     key: str | None = None,
     lane: str = "manual",
     recompute: bool = False,
+    preview: bool = False,
     now: datetime | None = None,
 ) -> Queued:
     """
-    Queue a manual run, or return the one that is already doing what is asked for.
+    Queue a manual run or a preview, or return the one that is already doing what is asked for.
 
     An in-flight run of the same config and data date is returned instead of a second one; a daily one that still waits
-    moves to the manual lane.
+    moves to the manual lane. Nothing answers for a preview.
 
     :param audience: its row, locked; the config is frozen into the run
     :param key: the client's idempotency key, 1 to 120 characters, that :func:`answered` knows nothing of
     :param lane: ``daily`` for a run that nobody waits for; an existing one then stays where it is
     :param recompute: whether a new run must not share the snapshot of an earlier one
+    :param preview: whether it is a preview
     """
     values = {"organization_id": audience["organization_id"], "audience_id": audience["id"]}
-    found = _in_flight(connection, audience, data_date, lane, now)
+    found = None if preview else _in_flight(connection, audience, data_date, lane, now)
     run_id = found or uuid4()
     if not found:
         frozen = {"config": audience["config"], "config_hash": audience["config_hash"], "data_date": data_date}
-        born = {"id": run_id, "status": "queued", "run_type": "manual", "lane": lane, "idempotency_key": key}
+        run_type = "preview" if preview else "manual"
+        born = {"id": run_id, "status": "queued", "run_type": run_type, "lane": lane, "idempotency_key": key}
         frozen["recompute"] = recompute
         times = {"due_at": moment(now), "created_at": moment(now)}
         connection.execute(insert(runs).values(**values, **frozen, **born, **times))

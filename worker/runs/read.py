@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, Connection, RowMapping, Uuid, any_, func, literal,
 
 from worker.database import moment
 from worker.errors import RunNotFound
-from worker.models import run_attempts, runs
+from worker.models import organization_limits, run_attempts, runs
 from worker.runs.status import QUEUED, RUNNING
 
 # Up to 64 KiB each, which no list shows.
@@ -84,15 +84,18 @@ def progress(connection: Connection, run_ids: Sequence[UUID]) -> Sequence[RowMap
 
 def due(connection: Connection, *, limit: int, now: datetime | None = None) -> dict[str, int]:
     """
-    Count the due runs of each lane, up to a limit per lane.
+    Count the due runs of each lane, up to a limit per lane; those of organizations that an operator paused are not due.
 
     :param limit: where counting stops; a bell needs to know "many", not how many
     """
     counted = {}
+    paused = select(organization_limits.c.organization_id).where(
+        organization_limits.c.organization_id == runs.c.organization_id, organization_limits.c.statements == 0
+    )
     for lane in ("manual", "daily"):
         some = (
             select(runs.c.id)
-            .where(runs.c.lane == lane, runs.c.status == QUEUED, runs.c.due_at <= moment(now))
+            .where(runs.c.lane == lane, runs.c.status == QUEUED, runs.c.due_at <= moment(now), ~paused.exists())
             .limit(limit)
             .subquery()
         )
