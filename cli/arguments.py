@@ -1,5 +1,6 @@
 """What commands take: ids, days, limits, and whether to answer in JSON."""
 
+import re
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -33,6 +34,17 @@ def a_day(text: str | date) -> date:
         return date.fromisoformat(str(text))
     except ValueError:
         raise Refusal(f"{str(text)[:LONGEST_SHOWN]!r} is not a day as YYYY-MM-DD.") from None
+
+
+def a_hash(text: str) -> str:
+    """
+    Read a hashed e-mail, lower case; a refusal does not repeat it, for it may be an address.
+
+    :raises Refusal: when it is none
+    """
+    if not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise Refusal("A hashed e-mail has 64 hexadecimal characters: the SHA-256 of the address in lower case.")
+    return text.lower()
 
 
 AudienceId = Annotated[UUID, typer.Argument(metavar="AUDIENCE_ID", parser=an_id, help="Id of the audience.")]

@@ -47,6 +47,7 @@ TABLES: Final[Mapping[str, Sequence[str]]] = {
     "people": ("hem_hash", *person.COLUMNS),
     "topics": ("topic_id", "name", "type", "industry", "category"),
     "data_loads": ("dataset", "data_date", "version", "rows", "loaded_at"),
+    "erased_people": ("hem_hash", "erased_at"),
     "audience_results": (
         *("snapshot_key", "written_on", "rank", "data_date", "hem_hash", "score", "topic_overlap", "matched_topics"),
         *person.COLUMNS,

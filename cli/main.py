@@ -15,7 +15,7 @@ import typer
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from typer.core import TyperGroup
 
-from cli import audiences, data, demo, doctor, emails, health, keys, output, runs
+from cli import audiences, data, demo, doctor, emails, health, keys, output, people, runs
 from cli.output import ExitCode
 from worker import log, migrate
 from worker.errors import AttemptError, ClickHouseMisconfigured, Refusal
@@ -70,6 +70,7 @@ app.add_typer(audiences.app, name="audiences")
 app.add_typer(runs.app, name="runs")
 app.add_typer(emails.app, name="emails")
 app.add_typer(keys.app, name="keys")
+app.add_typer(people.app, name="people")
 
 
 @app.callback()

@@ -8,6 +8,7 @@ say (the trigger on ``runs.status``, storage parameters); a test holds the two t
 from worker.models.announcing import exports, ready_emails
 from worker.models.audiences import audiences
 from worker.models.base import metadata
+from worker.models.erasing import erasures, rewrites
 from worker.models.runs import idempotency_keys, run_attempts, runs
 from worker.models.system import api_keys, counted, data_dates, ticks, totals, workers
 
@@ -16,10 +17,12 @@ __all__ = [
     "audiences",
     "counted",
     "data_dates",
+    "erasures",
     "exports",
     "idempotency_keys",
     "metadata",
     "ready_emails",
+    "rewrites",
     "run_attempts",
     "runs",
     "ticks",
