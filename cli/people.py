@@ -1,6 +1,8 @@
 """``audience-worker people``: take somebody out of everything that is kept."""
 
+import time
 from collections import Counter
+from functools import cache
 from typing import Annotated
 from uuid import UUID
 
@@ -42,7 +44,7 @@ def erase(
         raise Refusal("Give either a HASHED_EMAIL or --all.")
     counts: Counter[str] = Counter()
     for erasure_id, hem_hash in _everybody() if hashed_email is None else [_asked(hashed_email)]:
-        counts.update(erasing.erase(erasure_id, hem_hash))
+        counts.update(erasing.erase(erasure_id, hem_hash, pause=_pause))
     if as_json:
         output.show_json(counts)
         return
@@ -65,6 +67,18 @@ def list_(as_json: AsJson = False) -> None:
     columns = ("id", "status", "snapshots", "runs", "asked_at", "finished_at")
     headings = ("erasure", "status", "snapshots", "runs", "asked", "finished")
     output.show_table(headings, [[row[column] for column in columns] for row in rows])
+
+
+def _pause(seconds: float) -> None:
+    """Wait while others finish, and say so once."""
+    _say_that_it_waits()
+    time.sleep(seconds)
+
+
+@cache
+def _say_that_it_waits() -> None:
+    """Tell whoever sits there why nothing happens."""
+    output.complain("Runs that are under way are waited for; this may take minutes.")
 
 
 def _asked(hashed_email: str) -> tuple[UUID, int]:

@@ -21,7 +21,7 @@ from worker.database import transaction
 
 logger = log.get(__name__)
 
-PAUSE_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 2.0
 
 Pause = Callable[[float], None]
 
@@ -61,13 +61,14 @@ def _shown(hem_hash: int, pause: Pause) -> Sequence[tuple[UUID, date]]:
 
 def _outwait(pause: Pause) -> None:
     """Wait until each run that is running now has ended or changed hands, and kill what it may have left behind."""
+    current = settings.current()
+    looks = (current.task_hard_seconds + 2 * current.lease_seconds) / PAUSE_SECONDS
     with transaction() as connection:
         began = runs.under_way(connection)
-    current = settings.current()
-    until = time.monotonic() + current.task_hard_seconds + 2 * current.lease_seconds
     left = set(began)
-    while left and time.monotonic() < until:
+    while left and looks > 0:
         pause(PAUSE_SECONDS)
+        looks -= 1
         with transaction() as connection:
             left &= set(runs.under_way(connection))
     orphans = [query_id for query_ids in began.values() for query_id in query_ids]

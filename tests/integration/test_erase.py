@@ -36,14 +36,13 @@ from worker.materialize import materialize
 ORGANIZATION = UUID(int=1)
 PERSON = hashlib.sha256(b"1").hexdigest()
 PEOPLE = 5
-# Carries an erasure on in a process of its own, which is killed when it is about to do something for the first time.
+# Carries an erasure on in a process of its own, which is killed when it is about to lead runs to what it has written.
 KILLED = """
 import os, signal, sys
-from unittest import mock
 from uuid import UUID
-from worker import erase
-with mock.patch(sys.argv[3], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
-    erase.erase(UUID(sys.argv[1]), int(sys.argv[2]))
+from worker import erase, runs
+runs.republish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+erase.erase(UUID(sys.argv[1]), int(sys.argv[2]))
 """
 
 
@@ -111,6 +110,16 @@ def asked():
         return erasures.ask(connection, hem_hash), hem_hash
 
 
+def interrupted(patch, room, about_to):
+    """Carry the erasure on until somebody presses Ctrl-C before this step."""
+
+    def ctrl_c(*_, **__):
+        raise KeyboardInterrupt
+
+    patch.setattr(room, about_to, ctrl_c)
+    erase.erase(*asked())
+
+
 def status():
     """Read how erasures stand, and how many rewritings are remembered."""
     with transaction() as connection:
@@ -145,7 +154,13 @@ def test_a_person_is_taken_out_of_everything(first, clickhouse, stores):
 
 
 def test_erasing_again_is_harmless(first, clickhouse):
-    """A second time nothing changes, and ClickHouse that has forgotten whom to leave out is told at its migration."""
+    """Refused while a run does not end, it goes on; again nothing changes; a ClickHouse that has forgotten is told."""
+    manual.queue(saved(organization_id=ORGANIZATION, topics=(1,), now=None))
+    [slow] = claimed(now=None)
+    with pytest.raises(errors.NotAllowed, match="Runs that began before do not end"):
+        erase.erase(*asked(), pause=lambda _: None)
+    assert (5, "running") == (told(first)[1], status()[0][0])
+    assert "completed" == materialize(slow)
     done("people", "erase", PERSON)
     before = told(first)
 
@@ -229,6 +244,8 @@ def test_a_file_that_is_being_written_is_not_offered(first, stores):
 
     done("people", "erase", PERSON)
 
+    with transaction() as connection:
+        assert not exports.renew(connection, claim, seconds=60)
     for late in (claim, replace(claim, fence=export_of(first)["fence"])):
         with pytest.raises(errors.ClaimLost), transaction() as connection:
             exports.complete(connection, late, storage.Stored("local", None, late.path, 1, "0" * 40), 5, days=30)
@@ -236,21 +253,26 @@ def test_a_file_that_is_being_written_is_not_offered(first, stores):
     assert (1, 4) == (announced()["exports_completed"], export_of(first)["row_count"])
 
 
-def test_a_killed_erasure_is_carried_on(first, clickhouse, stores):
-    """Killed before runs are led on, before files go and before it has looked, it shows whole snapshots, and ends at last."""
+def test_an_erasure_that_is_cut_short_is_carried_on(first, clickhouse, stores, monkeypatch):
+    """Killed before runs are led on, interrupted before files go and before it has looked, it shows whole snapshots, and ends."""
     announced()
-    cuts = []
-    for about_to in ("runs.republish", "exports.clear", "erasures.remain"):
-        words = [sys.executable, "-c", KILLED, *map(str, asked()), f"worker.erase.{about_to}"]
-        killed = subprocess.run(words, check=False, env=os.environ)
-        cuts.append((killed.returncode, told(first)[:2], ranks(clickhouse)[told(first)[2]], *status()))
+
+    def now():
+        return told(first)[:2], ranks(clickhouse)[told(first)[2]], *status()
+
+    words = [sys.executable, "-c", KILLED, *map(str, asked())]
+    killed = subprocess.run(words, check=False, env=os.environ)
+    cuts = [now()]
+    for room, about_to in ((exports, "clear"), (erasures, "remain")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupted(patch, room, about_to)
+        cuts.append(now())
 
     done("people", "erase", PERSON)
 
     whole, less = ((5, 5), [1, 2, 3, 4, 5]), ((4, 4), [1, 2, 3, 4])
-    assert [
-        (-signal.SIGKILL, *kept, ["running"], rewrites) for kept, rewrites in ((whole, 1), (less, 2), (less, 2))
-    ] == cuts
+    assert -signal.SIGKILL == killed.returncode
+    assert [(*kept, ["running"], rewrites) for kept, rewrites in ((whole, 1), (less, 2), (less, 2))] == cuts
     assert ({told(first)[2]: [1, 2, 3, 4]}, (4, 4)) == (ranks(clickhouse), told(first)[:2])
     assert (0, [], (["finished"], 0)) == (left_of(clickhouse), files(stores), status())
 

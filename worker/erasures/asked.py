@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.database import moment
@@ -68,5 +68,5 @@ def rewrites(connection: Connection, erasure_id: UUID) -> Sequence[Rewrite]:
 def finish(connection: Connection, erasure_id: UUID, *, now: datetime | None = None) -> None:
     """Note that nothing of the person is left, and forget which snapshots they were in."""
     connection.execute(delete(written).where(written.c.erasure_id == erasure_id))
-    ended = {"status": "finished", "finished_at": func.greatest(moment(now), erasures.c.asked_at)}
-    connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(ended))
+    ended = update(erasures).where(erasures.c.id == erasure_id)
+    connection.execute(ended.values(status="finished", finished_at=moment(now)))
