@@ -35,7 +35,7 @@ def erase(erasure_id: UUID, hem_hash: int, *, pause: Pause = time.sleep) -> dict
     :raises AttemptError: named by what ClickHouse or the storage refused; likewise
     """
     counts: Counter[str] = Counter(snapshots=0, runs=0, files=0, keys=0)
-    erasures.leave_out(hem_hash)
+    erasures.leave_out([hem_hash])
     while shown := _shown(hem_hash, pause):
         for key, written_on in shown:
             counts.update(_rewrite(erasure_id, key, written_on))

@@ -55,8 +55,7 @@ def _leave_out() -> None:
     """Tell ClickHouse, which may have been set up anew or restored, whom no run may find."""
     with database.transaction() as connection:
         people = [int(row["hem_hash"]) for row in erasures.saved(connection)]
-    for hem_hash in people:
-        erasures.leave_out(hem_hash)
+    erasures.leave_out(people)
 
 
 def _alembic(connection: Connection) -> Config:

@@ -196,8 +196,8 @@ def _clear_bucket(folder: str, unwanted: Callable[[str], bool]) -> int:
     """Remove objects; what a bucket keeps of an upload that never ended is its own lifecycle's to remove."""
     found = [one["path"] for some in obstore.list(_store(), prefix=folder) for one in some]
     paths = [path for path in found if unwanted(path.rpartition("/")[2])]
-    if paths:
-        obstore.delete(_store(), paths)
+    for path in paths:
+        obstore.delete(_store(), path)
     return len(paths)
 
 

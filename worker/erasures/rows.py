@@ -18,7 +18,7 @@ from worker.errors import SnapshotMismatch
 
 # A look at every row there is, and a part of the table written anew: nobody waits for either but the operator.
 PATIENCE_SECONDS: Final = 3600
-# Keys a statement, 36 characters each: ClickHouse takes 131,072 bytes a value.
+# Keys or hashes a statement, 36 characters each at most: ClickHouse takes 131,072 bytes a value.
 KEYS: Final = 2000
 
 
@@ -36,9 +36,10 @@ def hashed(hashed_email: str) -> int:
     return int(answer.rows[0][0])
 
 
-def leave_out(hem_hash: int) -> None:
-    """Let no statement that begins from now on find this person; again changes nothing."""
-    clickhouse.command(_statement("leave_out"), {"hem_hash": hem_hash})
+def leave_out(hem_hashes: Collection[int]) -> None:
+    """Let no statement that begins from now on find these people; again changes nothing."""
+    for some in _some(hem_hashes):
+        clickhouse.command(_statement("leave_out"), {"hem_hashes": list(map(int, some))})
 
 
 def holders(hem_hash: int) -> Sequence[tuple[UUID, date]]:
@@ -83,8 +84,8 @@ def remain(hem_hash: int, keys: Collection[UUID]) -> bool:
     return any(map(int, found))
 
 
-def _some(keys: Collection[UUID]) -> list[list[str]]:
-    """Spell keys, so many at a time."""
+def _some(keys: Collection[UUID | int]) -> list[list[str]]:
+    """Spell keys or hashes, so many at a time."""
     spelled = sorted(map(str, keys))
     return [spelled[start : start + KEYS] for start in range(0, len(spelled), KEYS)]
 
