@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -44,6 +45,17 @@ def login() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
+
+
+def a_hash(text: str) -> str:
+    """
+    Read a hashed e-mail, lower case; a refusal does not repeat it, for it may be an address.
+
+    :raises Refusal: when it is none
+    """
+    if not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise Refusal("A hashed e-mail has 64 hexadecimal characters: the SHA-256 of the address in lower case.")
+    return text.lower()
 
 
 AudienceId = Annotated[UUID, typer.Argument(metavar="AUDIENCE_ID", parser=an_id, help="Id of the audience.")]

@@ -27,6 +27,7 @@ from cli import (
     keys,
     organizations,
     output,
+    people,
     runs,
     workers,
 )
@@ -88,6 +89,7 @@ app.add_typer(organizations.app, name="organizations")
 app.add_typer(workers.app, name="workers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(people.app, name="people")
 
 
 @app.callback()

@@ -34,6 +34,7 @@ def _timetable(sender: Any, **_: object) -> None:
         ticks.rescue_lost: current.rescue_seconds,
         ticks.rescue_announcements: current.rescue_seconds,
         ticks.count: current.count_seconds,
+        ticks.prune_outlived: current.prune_seconds,
     }
     for tick, seconds in periods.items():
         sender.add_periodic_task(schedule(seconds, nowfun=steady, app=sender), tick.s(), name=tick.name)

@@ -9,7 +9,7 @@ overlapped by the next one; every story bears that.
 from collections.abc import Callable
 from typing import Any
 
-from worker import announce, daily, figures, loads, log, rescue, settings, tasks, ticked
+from worker import announce, daily, figures, loads, log, prune, rescue, settings, tasks, ticked
 from worker.app import app
 from worker.database import transaction
 
@@ -65,6 +65,12 @@ def rescue_lost() -> dict[str, Any]:
 def count() -> dict[str, Any]:
     """Bring the totals of /metrics up to date."""
     return _tick("count", settings.current().count_seconds, figures.count)
+
+
+@app.task(name="control.prune")
+def prune_outlived() -> dict[str, Any]:
+    """Let go of what has outlived its retention."""
+    return _tick("prune", settings.current().prune_seconds, prune.prune)
 
 
 def _tick(name: str, period_seconds: float, story: Callable[[], dict[str, int]]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def command(
     *,
     options: Mapping[str, Any] | None = None,
     query_id: str | None = None,
+    seconds: int | None = None,
 ) -> Answer:
     """
     Run a statement that answers with no rows: DDL, or an INSERT … SELECT that waits for its end.
@@ -104,7 +105,8 @@ def command(
     Parameters and errors are those of :func:`query`.
     """
     result = _named(
-        lambda client: client.command(sql, parameters=dict(parameters or {}), settings=_sent(options, query_id))
+        lambda client: client.command(sql, parameters=dict(parameters or {}), settings=_sent(options, query_id)),
+        seconds,
     )
     return Answer((), (), **_account(getattr(result, "summary", {})))
 

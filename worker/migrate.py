@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
-from worker import clickhouse, database, ddl, log
+from worker import clickhouse, database, ddl, erasures, log
 from worker import settings as configuration
 
 logger = log.get(__name__)
@@ -35,6 +35,7 @@ def migrate() -> dict[str, object]:
     )
     for _, sql in statements:
         clickhouse.command(sql)
+    _leave_out()
     logger.info("migrated", revision=revision, statements=len(statements))
     return {"revision": revision, "statements": len(statements)}
 
@@ -48,6 +49,13 @@ def pending(connection: Connection) -> bool:
     scripts = ScriptDirectory.from_config(_alembic(connection))
     known = {script.revision for script in scripts.walk_revisions()} - {scripts.get_current_head()}
     return MigrationContext.configure(connection).get_current_revision() in {None, *known}
+
+
+def _leave_out() -> None:
+    """Tell ClickHouse, which may have been set up anew or restored, whom no run may find."""
+    with database.transaction() as connection:
+        people = [int(row["hem_hash"]) for row in erasures.saved(connection)]
+    erasures.leave_out(people)
 
 
 def _alembic(connection: Connection) -> Config:

@@ -1,10 +1,10 @@
 """Which workers are alive and claiming."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.database import moment
@@ -24,3 +24,10 @@ def alive(connection: Connection, *, within_seconds: float, now: datetime | None
     since = moment(now) - func.make_interval(0, 0, 0, 0, 0, 0, within_seconds)
     query = select(workers).where(workers.c.last_claim_at >= since).order_by(workers.c.lane, workers.c.name)
     return connection.execute(query).mappings().all()
+
+
+def forget(connection: Connection, *, days: int, now: datetime | None = None) -> int:
+    """Delete the workers that have not looked for work for so long, and return how many there were."""
+    return connection.execute(
+        delete(workers).where(workers.c.last_claim_at < moment(now) - timedelta(days=days))
+    ).rowcount

@@ -142,10 +142,7 @@ def _topics(configs: Sequence[AudienceConfig]) -> list[int]:
 
 def _member(config: AudienceConfig, number: int) -> Fragment:
     """Plan one audience's part of a pick, every parameter under its number."""
-    matching = (
-        f"piece IN {{pieces:Array(UInt64)}} AND topic_id IN {{topic_ids_{number}:Array(UInt32)}}"
-        f" AND score BETWEEN {{min_score_{number}:UInt8}} AND {{max_score_{number}:UInt8}}"
-    )
+    matching = _load("matching").substitute(number=str(number)).strip()
     fragments = [
         _CONDITIONS[CATALOG[key].kind](CATALOG[key], payload, number) for key, payload in config.filters.items()
     ]

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     watch_seconds: float = Field(15, gt=0, description="Period of control.watch_data, in seconds.")
     rescue_seconds: float = Field(10, gt=0, description="Period of control.rescue, in seconds.")
     count_seconds: float = Field(60, gt=0, description="Period of control.count, in seconds.")
+    prune_seconds: float = Field(600, gt=0, description="Period of control.prune, in seconds.")
 
     query_seconds: int = Field(120, ge=1, description="max_execution_time of one ClickHouse statement, in seconds.")
     query_client_seconds: int = Field(130, ge=2, description="How long the client waits for a statement, in seconds.")
@@ -75,6 +76,10 @@ class Settings(BaseSettings):
     task_hard_seconds: int = Field(660, ge=1, description="Celery's hard time limit of a drain, in seconds.")
 
     snapshot_retention_days: int = Field(90, ge=30, description="How long result rows are kept, in days.")
+    run_retention_days: int = Field(180, ge=1, description="How long a run is kept after its end, in days.")
+    attempt_retention_days: int = Field(
+        30, ge=14, description="How long the attempts of a run are kept after its end, in days."
+    )
 
     storage_url: str = Field("file:///var/lib/audience-worker/exports", description="file:///folder or s3://bucket.")
     storage_endpoint: str = Field("", description="Endpoint of an S3-compatible store; empty for the provider's.")
@@ -136,6 +141,18 @@ class Settings(BaseSettings):
             raise ValueError("TASK_HARD_SECONDS must exceed TASK_SOFT_SECONDS")
         if self.lease_margin_seconds >= self.lease_seconds / 2:
             raise ValueError("LEASE_MARGIN_SECONDS must be less than half of LEASE_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _retentions_are_ordered(self) -> Self:
+        """Refuse to let a run go before everything that leads to it."""
+        led = self.snapshot_retention_days + max(self.export_days, self.token_days)
+        if self.run_retention_days < led:
+            raise ValueError(
+                "RUN_RETENTION_DAYS must be at least SNAPSHOT_RETENTION_DAYS plus the longer of EXPORT_DAYS and TOKEN_DAYS"
+            )
+        if self.attempt_retention_days > self.run_retention_days:
+            raise ValueError("ATTEMPT_RETENTION_DAYS must not exceed RUN_RETENTION_DAYS")
         return self
 
     @model_validator(mode="after")

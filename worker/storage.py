@@ -5,6 +5,7 @@ A file appears whole or not at all: a folder gets it by a rename, a bucket by th
 whatever breaks the stream of chunks removes what was sent so far.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -148,6 +149,19 @@ def delete(path: str) -> None:
             raise
 
 
+def clear(folder: str, unwanted: Callable[[str], bool]) -> int:
+    """
+    Remove files of one folder, those included that somebody began and never ended, and return how many there were.
+
+    :param folder: the part of their paths before the only slash
+    :param unwanted: told a file's name, whether it goes
+    :raises StorageUnavailable: when the storage does not answer
+    :raises StorageMisconfigured: when it refuses
+    """
+    place = located(folder)
+    return _named(lambda: _clear_bucket(folder, unwanted) if place is None else _clear_place(place, unwanted))
+
+
 def forget() -> None:
     """Drop the client inherited from the parent process."""
     _opened.cache_clear()
@@ -176,6 +190,25 @@ def _opened(current: settings.Settings) -> LocalStore | S3Store:
         },
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
     )
+
+
+def _clear_bucket(folder: str, unwanted: Callable[[str], bool]) -> int:
+    """Remove objects; what a bucket keeps of an upload that never ended is its own lifecycle's to remove."""
+    found = [one["path"] for some in obstore.list(_store(), prefix=folder) for one in some]
+    paths = [path for path in found if unwanted(path.rpartition("/")[2])]
+    for path in paths:
+        obstore.delete(_store(), path)
+    return len(paths)
+
+
+def _clear_place(place: Path, unwanted: Callable[[str], bool]) -> int:
+    """Remove files, and the place itself where it is empty then; the library lists no file that is half written."""
+    files = [file for file in place.glob("*") if unwanted(file.name)]
+    for file in files:
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        place.rmdir()
+    return len(files)
 
 
 def _bucket(name: str, current: settings.Settings) -> "S3Config":

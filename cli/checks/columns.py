@@ -34,6 +34,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         + "))",
         **_PERSON,
     },
+    "erased_people": {"hem_hash": "UInt64", "erased_at": "DateTime64(3, 'UTC')"},
     "serving_index": {
         "piece": "UInt64",
         "topic_id": "UInt32",

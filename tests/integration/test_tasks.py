@@ -90,7 +90,9 @@ def test_a_tick_that_has_just_passed_is_skipped(broker):
     assert {"skipped": True} == ticks.ring()
 
 
-@pytest.mark.parametrize("name", ["ring", "queue_daily_runs", "watch_data", "rescue_lost", "rescue_announcements"])
+@pytest.mark.parametrize(
+    "name", ["ring", "queue_daily_runs", "watch_data", "rescue_lost", "rescue_announcements", "prune_outlived"]
+)
 def test_every_tick_passes_over_empty_stores(broker, name):
     """With nothing to do each tick returns counts of nothing and rings nobody who was seen lately."""
     _serve("manual", "daily", "announce")

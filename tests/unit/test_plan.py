@@ -136,7 +136,7 @@ def test_statements_are_numbered_and_plain_on_one_server():
     found = ddl.statements(None, replicated=False, retention_days=90)
     tables = [match[1] for _, sql in found if (match := re.search(r"CREATE TABLE IF NOT EXISTS (\w+)\n", sql))]
 
-    ours = ["audience_results", "serving_index", "serving_texts", "selections"]
+    ours = ["audience_results", "erased_people", "serving_index", "serving_texts", "selections"]
     assert tables == ["intent_signals", "people", "topics", "data_loads", *ours]
     assert [name for name, _ in found] == sorted(name for name, _ in found)
     assert not any("$" in sql or "Replicated" in sql or sql.endswith(";") for _, sql in found)

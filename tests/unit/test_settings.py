@@ -72,6 +72,13 @@ def test_secrets_are_not_shown(environment):
         ("LEASE_MARGIN_SECONDS", "30", "LEASE_MARGIN_SECONDS must be less than half of LEASE_SECONDS"),
         ("LEASE_SECONDS", "swordfish", "LEASE_SECONDS: Input should be a valid number"),
         ("SNAPSHOT_RETENTION_DAYS", "29", "SNAPSHOT_RETENTION_DAYS: Input should be greater than or equal to 30"),
+        (
+            "RUN_RETENTION_DAYS",
+            "119",
+            "RUN_RETENTION_DAYS must be at least SNAPSHOT_RETENTION_DAYS plus the longer of EXPORT_DAYS and TOKEN_DAYS",
+        ),
+        ("ATTEMPT_RETENTION_DAYS", "13", "ATTEMPT_RETENTION_DAYS: Input should be greater than or equal to 14"),
+        ("ATTEMPT_RETENTION_DAYS", "181", "ATTEMPT_RETENTION_DAYS must not exceed RUN_RETENTION_DAYS"),
         ("LOG_FORMAT", "swordfish", "LOG_FORMAT: Input should be 'json' or 'console'"),
         ("RATE_LIMIT_PER_MINUTE", "-1", "RATE_LIMIT_PER_MINUTE: Input should be greater than or equal to 0"),
         ("JWT_ALGORITHM", "none", "JWT_ALGORITHM: Input should be '', 'HS256' or 'RS256'"),

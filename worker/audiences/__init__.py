@@ -12,7 +12,7 @@ from worker.audiences.definition import (
 )
 from worker.audiences.leave import leave
 from worker.audiences.read import clock, get, locked, recipients, saved
-from worker.audiences.refresh import refreshed, scheduled, unserved, waiting
+from worker.audiences.refresh import refreshed, resized, scheduled, unserved, waiting
 from worker.audiences.save import add, change, delete, set_status
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "locked",
     "recipients",
     "refreshed",
+    "resized",
     "saved",
     "scheduled",
     "set_status",

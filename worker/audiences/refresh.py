@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     RowMapping,
     Uuid,
+    any_,
     column,
     func,
     literal,
@@ -122,4 +123,13 @@ def refreshed(connection: Connection, run_id: UUID, *, now: datetime | None = No
             refreshed_by_run_id=runs.c.id,
             updated_at=moment(now),
         )
+    )
+
+
+def resized(connection: Connection, run_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
+    """Take over the count of these runs once more, wherever an audience has its size from one of them."""
+    connection.execute(
+        update(audiences)
+        .where(audiences.c.refreshed_by_run_id == runs.c.id, runs.c.id == any_(literal(list(run_ids), ARRAY(Uuid))))
+        .values(audience_size=runs.c.result_count, updated_at=moment(now))
     )

@@ -6,20 +6,27 @@ offered, because only the claim that still holds can complete the row.
 """
 
 from worker.exports.claim import Claim, claim, due, renew
+from worker.exports.files import Leftover, clear, expired_files, leftovers, removed, withdraw
 from worker.exports.finish import complete, expired, release, set_back
 from worker.exports.offer import ensure, get, linked, queue
 
 __all__ = [
     "Claim",
+    "Leftover",
     "claim",
+    "clear",
     "complete",
     "due",
     "ensure",
     "expired",
+    "expired_files",
     "get",
+    "leftovers",
     "linked",
     "queue",
     "release",
+    "removed",
     "renew",
     "set_back",
+    "withdraw",
 ]

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from worker import backoff
 from worker.database import moment
 from worker.errors import AttemptError, ClaimLost, WorkerLost
 from worker.exports.claim import PROCESSING, Claim, interval, still
-from worker.models import exports
+from worker.models import exports, runs
 from worker.storage import Stored
 
 FREE: Final = {"claimed_by": None, "lease_expires_at": None}
@@ -23,8 +23,9 @@ def complete(
 
     :param rows: data rows in it, the header not counted
     :param days: how long it is offered
-    :raises ClaimLost: when somebody else holds the export by now
+    :raises ClaimLost: when somebody else holds the export by now, or the run shows another snapshot than was read
     """
+    shown = select(runs.c.id).where(runs.c.id == held.run_id, runs.c.snapshot_key == held.snapshot_key)
     values: dict[str, Any] = {
         "status": "completed",
         "storage_provider": stored.provider,
@@ -38,7 +39,7 @@ def complete(
         "completed_at": moment(now),
         "expires_at": moment(now) + func.make_interval(0, 0, 0, days),
     }
-    _leave(connection, held, values, now)
+    _leave(connection, held, values, now, shown.exists())
 
 
 def set_back(
@@ -121,8 +122,10 @@ def expired(connection: Connection, *, budget: int, limit: int, now: datetime | 
     return {"retried": statuses.count("processing"), "failed": statuses.count("failed")}
 
 
-def _leave(connection: Connection, held: Claim, values: dict[str, Any], now: datetime | None) -> None:
+def _leave(
+    connection: Connection, held: Claim, values: dict[str, Any], now: datetime | None, *also: ColumnElement[bool]
+) -> None:
     """End a claim, if it still holds."""
-    left = connection.execute(still(held).values(**FREE, **values, updated_at=moment(now)))
+    left = connection.execute(still(held).where(*also).values(**FREE, **values, updated_at=moment(now)))
     if not left.rowcount:
         raise ClaimLost

@@ -13,7 +13,7 @@ from worker.models import audiences, exports, ready_emails, runs
 
 OUTCOME: Final = (
     *("storage_provider", "bucket_name", "file_id", "byte_size", "content_sha1", "row_count"),
-    *("error_code", "error_message", "completed_at", "expires_at"),
+    *("error_code", "error_message", "completed_at", "expires_at", "removed_at"),
 )
 
 

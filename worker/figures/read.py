@@ -15,7 +15,7 @@ from worker.models import totals
 TYPES: Final = ("manual", "daily", "preview")
 LANES: Final = ("manual", "daily", "announce")
 OVER: Final = ("completed", "failed", "cancelled")
-TICKS: Final = ("ring", "queue_daily_runs", "watch_data", "rescue", "rescue_announcements", "count")
+TICKS: Final = ("ring", "queue_daily_runs", "watch_data", "rescue", "rescue_announcements", "count", "prune")
 
 # By name and up to two labels.
 Figures = Mapping[tuple[str, str, str], float]

@@ -8,6 +8,7 @@ say (the trigger on ``runs.status``, storage parameters); a test holds the two t
 from worker.models.announcing import exports, ready_emails
 from worker.models.audiences import audiences
 from worker.models.base import metadata
+from worker.models.erasing import erasures, rewrites
 from worker.models.operators import audit, organization_limits
 from worker.models.runs import idempotency_keys, run_attempts, runs
 from worker.models.system import api_keys, counted, data_dates, serving_indexes, ticks, totals, workers
@@ -18,11 +19,13 @@ __all__ = [
     "audit",
     "counted",
     "data_dates",
+    "erasures",
     "exports",
     "idempotency_keys",
     "metadata",
     "organization_limits",
     "ready_emails",
+    "rewrites",
     "run_attempts",
     "runs",
     "serving_indexes",

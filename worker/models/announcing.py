@@ -24,6 +24,7 @@ exports = Table(
     Column("requested_by", Uuid),
     moment("completed_at"),
     moment("expires_at"),
+    moment("removed_at"),
     *born(),
     own("audience_id", "audiences", name="exports_audience_id_fkey"),
     own("run_id", "runs", ondelete="CASCADE"),
@@ -37,7 +38,9 @@ exports = Table(
     CheckConstraint("status <> 'failed' OR error_code IS NOT NULL", name="failed_with_code"),
     CheckConstraint("(claimed_by IS NULL) = (lease_expires_at IS NULL)", name="leased_when_claimed"),
     CheckConstraint("status = 'processing' OR claimed_by IS NULL", name="free_when_settled"),
+    CheckConstraint("removed_at IS NULL OR status = 'completed'", name="removed_when_expired"),
     Index("exports_due", "due_at", postgresql_where=text("status = 'processing'")),
+    Index("exports_kept", "expires_at", postgresql_where=text("status = 'completed' AND removed_at IS NULL")),
 )
 
 

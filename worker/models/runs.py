@@ -107,6 +107,7 @@ runs = Table(
         *("organization_id", "config_hash", "data_date"),
         postgresql_where=text("status = 'completed' AND run_type <> 'preview'"),
     ),
+    Index("runs_showing", "snapshot_key", postgresql_where=text("status = 'completed'")),
     Index("runs_newest", "created_at"),
     Index("runs_retried", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
     postgresql_with={"fillfactor": "80"},
@@ -151,4 +152,5 @@ run_attempts = Table(
     PrimaryKeyConstraint("run_id", "fence"),
     CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="outcome_when_ended"),
     CheckConstraint("outcome IN ('completed', 'retried', 'failed', 'released', 'rescued')", name="outcome_known"),
+    Index("run_attempts_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )

@@ -12,7 +12,7 @@ $fold,
             AND topic_id IN {topic_ids:Array(UInt32)}
             AND score BETWEEN {min_score:UInt8} AND {max_score:UInt8}
         GROUP BY hem_hash
-        HAVING overlap >= {min_topic_overlap:UInt16}
+        HAVING overlap >= {min_topic_overlap:UInt16} AND hem_hash NOT IN (SELECT hem_hash FROM erased_people)
     ),
     results AS
     (

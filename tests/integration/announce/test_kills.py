@@ -93,7 +93,7 @@ def test_a_disk_that_fills_up_in_mid_upload_leaves_no_file(completed, work, besi
 
     def cramped():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
     ended = beside(cramped).wait(timeout=60)
     refused = run.export()

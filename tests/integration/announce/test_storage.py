@@ -93,6 +93,19 @@ def test_deleting_twice_is_fine(place):
         list(storage.read("a/gone.csv"))
 
 
+def test_a_folder_is_cleared_of_what_is_unwanted(place):
+    """What is wanted stays, so do other folders, and clearing what is not there is fine."""
+    for path in ("a/1.csv", "a/2.csv", "ab/1.csv"):
+        storage.put(path, [b"x"], TEXT)
+
+    cleared = [storage.clear("a", lambda name: name == "1.csv") for _ in range(2)] + [storage.clear("b", bool)]
+
+    assert ([1, 0, 0], [False, True, True]) == (
+        cleared,
+        [storage.holds(path) for path in ("a/1.csv", "a/2.csv", "ab/1.csv")],
+    )
+
+
 def test_a_bucket_serves_a_signed_link_and_a_folder_has_none(configured, bucket, tmp_path):
     """The link gives the bytes with their content type."""
     configured(STORAGE_URL=f"file://{tmp_path}/files")
