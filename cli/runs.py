@@ -1,4 +1,4 @@
-"""``audience-worker runs``: queue them, look at them, follow them, cancel them."""
+"""``audience-worker runs``: queue them, look at them, follow them, cancel them, publish those held back."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +16,9 @@ from worker.app import answers, ring
 from worker.database import transaction
 from worker.errors import NotFound, Refusal, RunNotFound
 
-app = typer.Typer(no_args_is_help=True, help="Queue runs, look at them, follow them, cancel them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Queue runs, look at them, follow them, cancel them, publish those held back."
+)
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 
@@ -64,6 +66,7 @@ def list_(
     audience: OfAudience = None,
     organization: OfOrganization = None,
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this status.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only those whose mails are held back.")] = False,
     limit: Limit = 25,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +76,9 @@ def list_(
     Example: audience-worker runs list --status failed --limit 100
     """
     with transaction() as connection:
-        rows = runs.latest(connection, organization_id=organization, audience_id=audience, status=status, limit=limit)
+        rows = runs.latest(
+            connection, organization_id=organization, audience_id=audience, status=status, held=held, limit=limit
+        )
     if as_json:
         output.show_json([dict(row) for row in rows])
         return
@@ -133,6 +138,14 @@ def cancel(run_id: RunId) -> None:
         run = runs.get(connection, run_id)
         runs.cancel(connection, run["organization_id"], run_id)
     output.say("Cancelled.")
+
+
+@app.command()
+def publish(run_id: RunId) -> None:
+    """Send the mails of a run that was held back as an anomaly, and move its audience's size."""
+    mails = manual.publish(run_id)
+    _ring("announce", 1)
+    output.say(f"Published; mails queued: {mails}.")
 
 
 def _ring(lane: str, bells: int) -> None:
@@ -205,6 +218,9 @@ def _facts(run: RowMapping, waits: str | None) -> list[tuple[str, object]]:
         ("data date", run["data_date"]),
         ("candidates", run["candidate_count"]),
         ("results", run["result_count"]),
+        ("changes", _changes(run)),
+        ("anomaly", run["anomaly"]),
+        ("held back", f"until: audience-worker runs publish {run['id']}" if run["held"] else None),
         ("attempts", f"{run['attempts']}, {run['failures']} failed"),
         *((date.removesuffix("_at").replace("_", " "), run[date]) for date in dates),
         ("retry of", run["retry_of"]),
@@ -213,6 +229,15 @@ def _facts(run: RowMapping, waits: str | None) -> list[tuple[str, object]]:
         ("ready email sent", run["ready_email_sent_at"]),
         ("ready email error", run["ready_email_error"]),
     ]
+
+
+def _changes(run: RowMapping) -> str | None:
+    """Say what changed since the run that this one is compared with."""
+    if run["compared_with"] is None:
+        return None
+    known = run["people_new"] is not None
+    counted = f"{run['people_new']:,} new, {run['people_left']:,} left" if known else "not counted"
+    return f"{counted}, compared with run {run['compared_with']}"
 
 
 def _show_attempts(attempts: Sequence[RowMapping]) -> None:

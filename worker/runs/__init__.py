@@ -1,6 +1,7 @@
 """A run's life, and the only writer of its status."""
 
 from worker.runs.claim import Claim, claim, record, renew
+from worker.runs.compare import Compared, changed, compare, compared, publish
 from worker.runs.finish import Published, cancel, cancel_queued, complete, completed, release
 from worker.runs.overdue import RESCUER, Abandoned, take_over
 from worker.runs.queue import Queued, answered, queue, queue_daily
@@ -12,13 +13,17 @@ __all__ = [
     "RESCUER",
     "Abandoned",
     "Claim",
+    "Compared",
     "Published",
     "Queued",
     "answered",
     "attempts",
     "cancel",
     "cancel_queued",
+    "changed",
     "claim",
+    "compare",
+    "compared",
     "complete",
     "completed",
     "due",
@@ -26,6 +31,7 @@ __all__ = [
     "in_flight",
     "latest",
     "progress",
+    "publish",
     "queue",
     "queue_daily",
     "record",
