@@ -15,7 +15,7 @@ import typer
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from typer.core import TyperGroup
 
-from cli import audiences, data, demo, doctor, emails, health, keys, output, runs
+from cli import audiences, data, demo, doctor, emails, exports, health, keys, output, runs
 from cli.output import ExitCode
 from worker import log, migrate
 from worker.errors import AttemptError, ClickHouseMisconfigured, Refusal
@@ -68,6 +68,7 @@ app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(audiences.app, name="audiences")
 app.add_typer(runs.app, name="runs")
+app.add_typer(exports.app, name="exports")
 app.add_typer(emails.app, name="emails")
 app.add_typer(keys.app, name="keys")
 

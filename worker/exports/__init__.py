@@ -7,7 +7,7 @@ offered, because only the claim that still holds can complete the row.
 
 from worker.exports.claim import Claim, claim, due, renew
 from worker.exports.finish import complete, expired, release, set_back
-from worker.exports.offer import ensure, get, linked, queue
+from worker.exports.offer import ensure, exportable, get, linked, queue
 
 __all__ = [
     "Claim",
@@ -16,6 +16,7 @@ __all__ = [
     "due",
     "ensure",
     "expired",
+    "exportable",
     "get",
     "linked",
     "queue",
