@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import RowMapping, select
 
-from worker import csv_format, runs, settings, snapshots
+from worker import csv_format, newcomers, runs, settings, snapshots
 from worker.database import moment, transaction
 from worker.errors import NotAllowed
 
@@ -127,6 +127,15 @@ def export(organization_id: UUID, audience_id: UUID, run_id: UUID) -> Export:
     chunks = csv_format.chunks(pages, defused=run["csv_defused"])
     header, first = next(chunks), next(chunks, b"")
     return Export(run, chain([header + first], chunks), cap, query_id)
+
+
+def new_people(organization_id: UUID, audience_id: UUID, run_id: UUID) -> newcomers.Newcomers:
+    """
+    Begin the CSV of the people who are new in a run: its first page is read when this returns.
+
+    Errors are those of :func:`export`; a run without an earlier one has no such list.
+    """
+    return newcomers.begin(run_id, organization_id, audience_id, page_rows=EXPORT_PAGE_ROWS, **_patience())
 
 
 def _found(organization_id: UUID, audience_id: UUID, run_id: UUID) -> RowMapping:

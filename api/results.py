@@ -10,7 +10,7 @@ from starlette.types import Send
 from api import envelope, reads, schemas, threads
 from api.auth import Asking
 from api.paths import AudienceId, RunId
-from worker import csv_format, errors, log
+from worker import csv_format, errors, log, newcomers
 
 logger = log.get(__name__)
 
@@ -53,6 +53,18 @@ CSV: Final[dict[str, Any]] = {
             "description": "attachment, and a name for the file.",
             "required": True,
             "schema": {"type": "string"},
+        },
+    },
+}
+NEW_CSV: Final[dict[str, Any]] = {
+    **CSV,
+    "description": "The CSV of the people of a run whom the run before did not have; otherwise as export.csv.",
+    "headers": {
+        **CSV["headers"],
+        "X-Export-Result-Count": {
+            "description": "People who are new in the run, before the export cap.",
+            "required": True,
+            "schema": {"type": "integer"},
         },
     },
 }
@@ -131,12 +143,36 @@ def read_stats(request: Request, asking: Asking, audience_id: AudienceId, run_id
 def export_csv(asking: Asking, audience_id: AudienceId, run_id: RunId) -> Response:
     """Download the results, the best first, up to the cap; the stored export of the same run has the same bytes."""
     export = reads.export(asking.organization_id, audience_id, run_id)
+    return _download(export, export.run["result_count"], f"audience-run-{run_id}.csv")
+
+
+@router.get(
+    "/new.csv",
+    summary="Download the people who are new in an intent audience run as CSV",
+    response_class=StreamingResponse,
+    responses={
+        200: NEW_CSV,
+        **envelope.documented(
+            404,
+            s409="The run is not completed, is a preview, has no earlier run, or results of either are no longer kept.",
+        ),
+    },
+)
+@threads.apart
+def new_csv(asking: Asking, audience_id: AudienceId, run_id: RunId) -> Response:
+    """Download those results that the run before did not have; columns and order are those of export.csv."""
+    found = reads.new_people(asking.organization_id, audience_id, run_id)
+    return _download(found, found.new, f"audience-run-{run_id}-new.csv")
+
+
+def _download(export: reads.Export | newcomers.Newcomers, total: int, name: str) -> Response:
+    """Stream a CSV, and say of how many rows it holds how many."""
     headers = {
         QUERY_ID: export.query_id,
         "X-Export-Row-Cap": str(export.cap),
-        "X-Export-Truncated": "true" if export.truncated else "false",
-        "X-Export-Result-Count": str(export.run["result_count"]),
-        "Content-Disposition": f'attachment; filename="audience-run-{run_id}.csv"',
+        "X-Export-Truncated": "true" if total > export.cap else "false",
+        "X-Export-Result-Count": str(total),
+        "Content-Disposition": f'attachment; filename="{name}"',
     }
     return Download(threads.drawn(export.chunks), headers=headers, media_type=csv_format.CONTENT_TYPE)
 

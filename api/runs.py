@@ -73,12 +73,21 @@ def list_runs(
     return envelope.reply(request, [schemas.IntentAudienceRun.of(row) for row in rows])
 
 
-@router.get("/{runId}", summary="Read one run", response_model=OneRun, responses=envelope.documented(404))
+@router.get(
+    "/{runId}",
+    summary="Read one run",
+    response_model=schemas.Reply[schemas.RunInDetail],
+    responses=envelope.documented(404),
+)
 def read_run(request: Request, asking: Asking, audience_id: AudienceId, run_id: RunId) -> Response:
-    """Read a run; those of a deleted audience stay readable until their retention ends."""
+    """
+    Read a run, with what changed since the one before.
+
+    Those of a deleted audience stay readable until their retention ends.
+    """
     with transaction() as connection:
         row = runs.get(connection, run_id, asking.organization_id, audience_id)
-    return envelope.reply(request, schemas.IntentAudienceRun.of(row))
+    return envelope.reply(request, schemas.RunInDetail.of(row))
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""``audience-worker runs``: queue them, look at them, follow them; cancel, retry, release them."""
+"""``audience-worker runs``: queue them, look at them, follow them; cancel, retry, release, publish them."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +16,9 @@ from worker import audit, manual, redo, rescue, runs, settings
 from worker.database import transaction
 from worker.errors import Refusal, RunNotFound
 
-app = typer.Typer(no_args_is_help=True, help="Queue runs, look at them, follow them; cancel, retry, release them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Queue runs, look at them, follow them; cancel, retry, release, publish them."
+)
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
 
@@ -69,6 +71,7 @@ def list_(
     audience: OfAudience = None,
     organization: OfOrganization = None,
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this status.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only those whose mails are held back.")] = False,
     limit: Limit = 25,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +81,9 @@ def list_(
     Example: audience-worker runs list --status failed --limit 100
     """
     with transaction() as connection:
-        rows = runs.latest(connection, organization_id=organization, audience_id=audience, status=status, limit=limit)
+        rows = runs.latest(
+            connection, organization_id=organization, audience_id=audience, status=status, held=held, limit=limit
+        )
     if as_json:
         output.show_json([dict(row) for row in rows])
         return
@@ -158,6 +163,14 @@ def release(run_id: RunId, *, by: By) -> None:
     output.say("Released: it is queued again and due now.")
     if not gone:
         output.complain("What it left running in ClickHouse could not be stopped; nothing of that is ever shown.")
+
+
+@app.command()
+def publish(run_id: RunId, *, by: By) -> None:
+    """Send the mails of a run that was held back as an anomaly, and move its audience's size."""
+    mails = manual.publish(run_id, by=by)
+    ring_for("announce")
+    output.say(f"Published; mails queued: {mails}.")
 
 
 def _lane(run_id: UUID) -> str:

@@ -141,6 +141,9 @@ def _facts(story: Story) -> list[tuple[str, object]]:
         ("data date", run["data_date"]),
         ("candidates", run["candidate_count"]),
         ("results", run["result_count"]),
+        ("changes", _changes(run)),
+        ("anomaly", run["anomaly"]),
+        ("held back", f"until: audience-worker runs publish {run['id']}" if run["held"] else None),
         ("attempts", f"{run['attempts']} of at most {budget}, {run['failures']} failed"),
         *((date.removesuffix("_at").replace("_", " "), run[date]) for date in dates),
         ("retry of", run["retry_of"]),
@@ -172,3 +175,12 @@ def _show_attempts(attempts: Sequence[RowMapping]) -> None:
     costs = ("rows read", "bytes read", "rows written", "peak bytes", "ms")
     cells = [[one[column] for column in (*columns, *figures)] for one in attempts]
     output.show_table((*headings, *costs), cells, title="attempts")
+
+
+def _changes(run: RowMapping) -> str | None:
+    """Say what changed since the run that this one is compared with."""
+    if run["compared_with"] is None:
+        return None
+    known = run["people_new"] is not None
+    counted = f"{run['people_new']:,} new, {run['people_left']:,} left" if known else "not counted"
+    return f"{counted}, compared with run {run['compared_with']}"

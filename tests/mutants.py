@@ -184,6 +184,27 @@ GUARDS: Final = (
         "            self._deliver(smtp, text)\n            before_data()\n",
         f"{TESTS}/announce/test_emails.py::test_sending_is_committed_between_rcpt_and_the_text",
     ),
+    Guard(
+        "figures only under the export's claim",
+        "worker/announce/compare.py",
+        "            raise errors.ClaimLost\n",
+        "            pass\n",
+        f"{TESTS}/announce/test_changes.py::test_whoever_lost_the_export_notes_no_figures",
+    ),
+    Guard(
+        "a held run is nobody's measure",
+        "worker/runs/compare.py",
+        "AND NOT e.held AND",
+        "AND",
+        f"{TESTS}/test_compare.py::test_what_is_held_back_is_nobody_s_measure_until_it_is_published",
+    ),
+    Guard(
+        "a held run moves no size and queues no mails",
+        "worker/attempt.py",
+        '    if runs.compare(connection, run_id, **configuration.current().anomaly_limits):\n        logger.warning("run_held_back")\n        return\n',
+        "    runs.compare(connection, run_id, **configuration.current().anomaly_limits)\n",
+        f"{TESTS}/announce/test_changes.py::test_an_anomaly_is_held_back_until_it_is_published",
+    ),
 )
 
 

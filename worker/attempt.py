@@ -136,9 +136,12 @@ def stop_queries(query_ids: Sequence[str]) -> None:
 
 
 def _announce(connection: Connection, claim: runs.Claim) -> None:
-    """Move the audience forward, and queue its file and its mails."""
+    """Queue the run's file, move the audience forward and queue its mails; those two wait where an anomaly is held."""
     organization_id, run_id = claim.organization_id, claim.run_id
-    audiences.refreshed(connection, run_id)
     exports.queue(connection, organization_id=organization_id, audience_id=claim.audience_id, run_id=run_id)
+    if runs.compare(connection, run_id, **configuration.current().anomaly_limits):
+        logger.warning("run_held_back")
+        return
+    audiences.refreshed(connection, run_id)
     recipients = audiences.recipients(connection, claim.audience_id, claim.run_type)
     emails.queue(connection, organization_id=organization_id, run_id=run_id, recipients=recipients)

@@ -21,7 +21,31 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 SPELLED: Final = {"": "Not known", "vp": "VP", "c_suite": "C-suite"}
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
+UNUSUAL: Final = {
+    "fell_to_zero": "This is unusual: the list of {day} had {people}.",
+    "jumped": "This list is unusually long: that of {day} had {people}. Please check it before you rely on it.",
+    "dropped": "This list is unusually short: that of {day} had {people}. Please check it before you rely on it.",
+}
+
 Groups = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """
+    The list before this one, and what changed since.
+
+    :param count: people on it
+    :param new: people who were not on it; None where that is not known
+    :param left: people on it who are gone; None likewise
+    :param anomaly: one of :data:`UNUSUAL`, or None
+    """
+
+    data_date: date
+    count: int
+    new: int | None
+    left: int | None
+    anomaly: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +58,7 @@ class Letter:
     :param download: link to the download page, good until ``until``
     :param has_file: whether there is a file to download
     :param unsubscribe: link that stops these mails to this recipient
+    :param earlier: the list that this one is compared with; None for a first one
     """
 
     audience_name: str
@@ -45,6 +70,7 @@ class Letter:
     until: datetime
     has_file: bool
     unsubscribe: str
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +135,26 @@ def _said(letter: Letter) -> dict[str, object]:
         "until": _day(letter.until.astimezone(UTC).date()),
         "has_file": letter.has_file,
         "unsubscribe": letter.unsubscribe,
+        "changes": _changes(letter.earlier),
+        "unusual": _unusual(letter.earlier),
     }
+
+
+def _changes(earlier: Earlier | None) -> str | None:
+    """Say in a sentence what changed, where that is known."""
+    if earlier is None or earlier.new is None or earlier.left is None:
+        return None
+    new = {0: "Nobody is new", 1: "1 person is new"}.get(earlier.new, f"{earlier.new:,} people are new")
+    left = {0: "nobody has left", 1: "1 has left"}.get(earlier.left, f"{earlier.left:,} have left")
+    return f"{new} and {left} since the list of {_day(earlier.data_date)}."
+
+
+def _unusual(earlier: Earlier | None) -> str | None:
+    """Say in plain words that this list differs strangely from the one before, where it does."""
+    if earlier is None or earlier.anomaly is None:
+        return None
+    people = "1 person" if earlier.count == 1 else f"{earlier.count:,} people"
+    return UNUSUAL[earlier.anomaly].format(day=_day(earlier.data_date), people=people)
 
 
 def _bars(groups: Groups) -> list[Bar]:

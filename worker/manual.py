@@ -1,4 +1,4 @@
-"""What people ask for by hand: a run now, a changed definition, a pause, a deletion."""
+"""What people ask for by hand: a run now, a changed definition, a pause, a deletion, a held run's publication."""
 
 import contextlib
 from datetime import date, datetime
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping
 
-from worker import audiences, audit, loads, runs
+from worker import audiences, audit, emails, loads, runs
 from worker.database import transaction
 from worker.errors import DataNotReady, NotFound, Refusal
 
@@ -120,6 +120,25 @@ def delete(audience_id: UUID, *, organization_id: UUID | None = None, now: datet
     with transaction() as connection:
         audiences.delete(connection, audience_id, organization_id=organization_id, now=now)
         return runs.cancel_queued(connection, audience_id, run_types=("daily", "manual", "preview"), now=now)
+
+
+def publish(run_id: UUID, *, by: str, now: datetime | None = None) -> int:
+    """
+    Let out what an anomaly has held back, the audience's size and its mails, and return how many mails were queued.
+
+    Whoever is on the audience's list now hears of it.
+
+    :param by: whose doing it is, for the audit
+    :raises RunNotFound: when there is no such run
+    :raises NotAllowed: when it is not held back
+    """
+    with transaction() as connection:
+        run = runs.publish(connection, run_id, now=now)
+        audit.note(connection, by, "runs publish", run_id, now=now)
+        audiences.refreshed(connection, run_id, now=now)
+        recipients = audiences.recipients(connection, run["audience_id"], run["run_type"])
+        names = {"organization_id": run["organization_id"], "run_id": run_id}
+        return emails.queue(connection, **names, recipients=recipients, now=now)
 
 
 def _changed(

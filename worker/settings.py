@@ -7,7 +7,7 @@ the variable. This is the only module of the worker that reads the environment.
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     run_retention_days: int = Field(180, ge=1, description="How long a run is kept after its end, in days.")
     attempt_retention_days: int = Field(
         30, ge=14, description="How long the attempts of a run are kept after its end, in days."
+    )
+
+    anomaly_factor: float = Field(
+        10, gt=1, description="A result so many times larger or smaller than the one before is an anomaly."
+    )
+    anomaly_least: int = Field(20, ge=1, description="The larger of the two must have so many people to be one.")
+    hold_anomalies: bool = Field(
+        False, description="Whether an anomaly's mails and audience size wait for: audience-worker runs publish."
     )
 
     storage_url: str = Field("file:///var/lib/audience-worker/exports", description="file:///folder or s3://bucket.")
@@ -199,6 +207,11 @@ class Settings(BaseSettings):
     def token_ring(self) -> tuple[str, ...]:
         """The keys that sign links, newest first."""
         return tuple(key for key in self.token_keys.get_secret_value().split(",") if key)
+
+    @property
+    def anomaly_limits(self) -> dict[str, Any]:
+        """What makes a result an anomaly, and whether it is held back then, as ``runs.compare`` takes it."""
+        return {"factor": self.anomaly_factor, "least": self.anomaly_least, "hold": self.hold_anomalies}
 
     @property
     def retry_policy(self) -> Policy:

@@ -14,7 +14,7 @@ from api.schemas.base import ApiError, ApiErrorResponse, ApiMeta, Asked, Moment,
 from api.schemas.configs import AudienceConfig, AudienceConfigInput
 from api.schemas.exports import IntentAudienceExport
 from api.schemas.results import RunResults, RunStats, results_of, stats_of
-from api.schemas.runs import IntentAudienceRun, RunRequest
+from api.schemas.runs import IntentAudienceRun, RunInDetail, RunRequest
 
 __all__ = [
     "ApiError",
@@ -34,6 +34,7 @@ __all__ = [
     "IntentAudienceRun",
     "Moment",
     "Reply",
+    "RunInDetail",
     "RunRequest",
     "RunResults",
     "RunStats",

@@ -43,6 +43,18 @@ class IntentAudienceRun(Schema):
         return cls(**{name: row[name] for name in cls.model_fields})
 
 
+class RunInDetail(IntentAudienceRun):
+    """A run with what changed since the run before: the newest earlier completed one of the same config."""
+
+    compared_with: UUID | None = Field(description="The run before; null where there is none.")
+    people_new: int | None = Field(description="People who were not in the run before; null until they are counted.")
+    people_left: int | None = Field(description="People of the run before who are gone; null likewise.")
+    anomaly: Literal["fell_to_zero", "jumped", "dropped"] | None = Field(
+        description="How the number of results differs strangely from that of the run before, if it does."
+    )
+    held: bool = Field(description="Whether audienceSize and mails wait until somebody has looked at the anomaly.")
+
+
 class RunRequest(Asked):
     """What is asked for when a run is queued."""
 

@@ -44,6 +44,10 @@ def refused(act, *arguments):
         ("runs_cancelled_with_time", {"cancelled_at": NOON}),
         ("runs_finished", {"finished_at": NOON}),
         ("runs_code_with_sentence", {"error_code": "X"}),
+        ("runs_changes_sane", {"people_new": 1}),
+        ("runs_anomaly_known", {"anomaly": "odd"}),
+        ("runs_compared_when_completed", {"people_new": 1, "people_left": 1}),
+        ("runs_held_when_anomalous", {"held": True}),
     ],
 )  # fmt: skip
 def test_a_queued_run_that_contradicts_itself_is_refused(rule, values):

@@ -6,7 +6,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from worker.emails import wait_seconds
-from worker.letter import Letter, compose
+from worker.letter import UNUSUAL, Earlier, Letter, compose
 
 NOW = datetime(2026, 5, 5, 6, tzinfo=UTC)
 DOWNLOAD = "https://audiences.example.com/v1/intent/downloads/" + "d" * 98
@@ -120,6 +120,35 @@ def test_a_missing_file_is_owned_up_to():
     for said in (text(message), html(message)):
         assert DOWNLOAD not in said
         assert "could not be prepared" in said
+
+
+@pytest.mark.parametrize(
+    ("new", "left", "words"),
+    [
+        (1234, 5678, "1,234 people are new and 5,678 have left since the list of 3 May 2026."),
+        (1, 1, "1 person is new and 1 has left since"),
+        (0, 0, "Nobody is new and nobody has left since"),
+        (None, None, None),
+    ],
+)
+def test_what_changed_is_said_where_it_is_known(new, left, words):
+    """Both parts carry the sentence; where nobody could count, neither says a word."""
+    message = received(earlier=Earlier(date(2026, 5, 3), 5000, new, left, None))
+
+    for said in (text(message), html(message)):
+        assert (words in said) if words else ("since the list" not in said)
+
+
+@pytest.mark.parametrize("count", [0, 1234])
+@pytest.mark.parametrize("anomaly", UNUSUAL)
+def test_an_anomaly_is_owned_up_to(count, anomaly):
+    """The reader learns in plain words what is strange, beside a full list and instead of kind words for an empty one."""
+    message = received(count=count, earlier=Earlier(date(2026, 5, 3), 12345, None, None, anomaly))
+
+    words = UNUSUAL[anomaly].format(day="3 May 2026", people="12,345 people")
+    for said in (text(message), html(message)):
+        assert words in said
+        assert "quiet days" not in said
 
 
 def test_waits_double_from_a_minute_to_an_hour():

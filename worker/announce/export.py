@@ -1,4 +1,4 @@
-"""The export's story: claim, read by pages, store, complete."""
+"""The export's story: claim, compare with the run before, read by pages, store, complete."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import Any, Final
 from structlog.contextvars import bound_contextvars
 
 from worker import csv_format, errors, exports, lease, log, settings, snapshots, storage
+from worker.announce.compare import compare
 from worker.database import named_outages, transaction
 
 logger = log.get(__name__)
@@ -55,7 +56,8 @@ def _settled(claim: exports.Claim, held: lease.Held, stopping: Callable[[], bool
 
 
 def _written(claim: exports.Claim, held: lease.Held, stopping: Callable[[], bool]) -> str:
-    """Write the file and offer it."""
+    """Count what changed since the run before, write the file and offer it."""
+    compare(claim, held)
     current = settings.current()
     rows = min(claim.result_count, current.export_row_cap)
     pages = snapshots.pages(

@@ -169,6 +169,7 @@ def _message(claim: emails.Claim, batch: Batch) -> EmailMessage:
         unsubscribe=_address(
             "unsubscribe", links.Purpose.UNSUBSCRIBE, links.Link(claim.audience_id, reader, forgotten)
         ),
+        earlier=_earlier(claim),
     )
     return letter.compose(
         said,
@@ -177,6 +178,13 @@ def _message(claim: emails.Claim, batch: Batch) -> EmailMessage:
         message_id=claim.message_id,
         now=claim.claimed_at,
     )
+
+
+def _earlier(claim: emails.Claim) -> letter.Earlier | None:
+    """Return the list that the run's readers had before, with what changed since; None where there is none."""
+    if claim.earlier_date is None or claim.earlier_count is None:
+        return None
+    return letter.Earlier(claim.earlier_date, claim.earlier_count, claim.people_new, claim.people_left, claim.anomaly)
 
 
 def _summary(claim: emails.Claim) -> snapshots.Summary:

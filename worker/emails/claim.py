@@ -48,12 +48,13 @@ CLAIM = text(
         claimed_by = :worker,
         lease_expires_at = clock.at + make_interval(secs => :lease_seconds),
         updated_at = clock.at
-    FROM due, clock, runs r, audiences a, exports x
+    FROM due, clock, runs r LEFT JOIN runs c ON c.id = r.compared_with, audiences a, exports x
     WHERE m.id = due.id AND m.status = 'pending' AND r.id = m.run_id AND a.id = r.audience_id AND x.run_id = r.id
     RETURNING m.id, m.fence, m.run_id, m.organization_id, m.recipient, m.message_id, m.attempts,
               clock.at AS claimed_at, m.created_at, a.name, r.data_date, r.result_count, r.snapshot_key, r.written_on,
               a.id AS audience_id, x.id AS export_id, x.status = 'completed' AS has_file,
-              a.status <> 'paused' AND a.deleted_at IS NULL AND m.recipient = ANY (a.notify_emails)
+              a.status <> 'paused' AND a.deleted_at IS NULL AND m.recipient = ANY (a.notify_emails),
+              c.data_date, c.result_count, r.people_new, r.people_left, r.anomaly
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
@@ -64,7 +65,9 @@ class Claim:
     A mail that is ours until somebody raises its fence, with what it has to say.
 
     ``attempts`` counts this one; ``has_file`` says whether the run's CSV was stored; ``wanted`` is false where the
-    audience was paused or deleted, or this recipient taken off its list.
+    audience was paused or deleted, or this recipient taken off its list. ``earlier_date`` and ``earlier_count`` are
+    those of the run that this one is compared with, ``people_new``, ``people_left`` and ``anomaly`` what came of it;
+    None where there is nothing to say.
     """
 
     mail_id: UUID
@@ -85,6 +88,11 @@ class Claim:
     export_id: UUID
     has_file: bool
     wanted: bool
+    earlier_date: date | None
+    earlier_count: int | None
+    people_new: int | None
+    people_left: int | None
+    anomaly: str | None
 
 
 def claim(

@@ -8,7 +8,7 @@ offered, because only the claim that still holds can complete the row.
 from worker.exports.claim import Claim, claim, due, renew
 from worker.exports.files import Leftover, clear, expired_files, leftovers, removed, withdraw
 from worker.exports.finish import complete, expired, release, set_back
-from worker.exports.offer import ensure, get, linked, queue
+from worker.exports.offer import ensure, exportable, get, linked, queue
 
 __all__ = [
     "Claim",
@@ -20,6 +20,7 @@ __all__ = [
     "ensure",
     "expired",
     "expired_files",
+    "exportable",
     "get",
     "leftovers",
     "linked",

@@ -60,7 +60,7 @@ def ensure(
     :raises RunNotFound: when the organization has no such run
     :raises NotAllowed: when the run is not completed, a preview, or its results are gone
     """
-    run = _exportable(connection, organization_id, run_id, now)
+    run = exportable(connection, organization_id, run_id, now)
     born = {"audience_id": run["audience_id"], "requested_by": requested_by, "due_at": now}
     queue(connection, organization_id=organization_id, run_id=run_id, **born)
     stale = (exports.c.status == "failed") | ((exports.c.status == "completed") & (exports.c.expires_at <= moment(now)))
@@ -72,6 +72,27 @@ def ensure(
         .values(**anew, **empty, due_at=moment(now), created_at=moment(now), updated_at=moment(now))
     )
     return get(connection, organization_id, run_id)
+
+
+def exportable(connection: Connection, organization_id: UUID, run_id: UUID, now: datetime | None = None) -> RowMapping:
+    """
+    Return a run that has results to offer: its audience, status and type.
+
+    Errors are those of :func:`ensure`.
+    """
+    query = select(
+        runs.c.audience_id, runs.c.status, runs.c.run_type, (runs.c.results_expire_at <= moment(now)).label("expired")
+    ).where(runs.c.organization_id == organization_id, runs.c.id == run_id)
+    run = connection.execute(query).mappings().one_or_none()
+    if run is None:
+        raise RunNotFound(f"There is no run {run_id}.")
+    if run["status"] != "completed":
+        raise NotAllowed("RUN_NOT_COMPLETED", "Only a completed run can be exported.")
+    if run["run_type"] == "preview":
+        raise NotAllowed("RUN_IS_PREVIEW", "A preview cannot be exported.")
+    if run["expired"]:
+        raise NotAllowed("RESULTS_EXPIRED", "The results of this run are no longer kept.")
+    return run
 
 
 def get(connection: Connection, organization_id: UUID, run_id: UUID, export_id: UUID | None = None) -> RowMapping:
@@ -115,20 +136,3 @@ def linked(connection: Connection, export_id: UUID, mail_id: UUID) -> RowMapping
         .where(exports.c.id == export_id)
     )
     return connection.execute(query).mappings().one_or_none()
-
-
-def _exportable(connection: Connection, organization_id: UUID, run_id: UUID, now: datetime | None) -> RowMapping:
-    """Return a run that has results to offer."""
-    query = select(
-        runs.c.audience_id, runs.c.status, runs.c.run_type, (runs.c.results_expire_at <= moment(now)).label("expired")
-    ).where(runs.c.organization_id == organization_id, runs.c.id == run_id)
-    run = connection.execute(query).mappings().one_or_none()
-    if run is None:
-        raise RunNotFound(f"There is no run {run_id}.")
-    if run["status"] != "completed":
-        raise NotAllowed("RUN_NOT_COMPLETED", "Only a completed run can be exported.")
-    if run["run_type"] == "preview":
-        raise NotAllowed("RUN_IS_PREVIEW", "A preview cannot be exported.")
-    if run["expired"]:
-        raise NotAllowed("RESULTS_EXPIRED", "The results of this run are no longer kept.")
-    return run

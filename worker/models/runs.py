@@ -40,7 +40,7 @@ runs = Table(
     Column("result_count", BigInteger, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
-    *(Column(name, Boolean, nullable=False, server_default="false") for name in ("solo", "recompute")),
+    *(Column(name, Boolean, nullable=False, server_default="false") for name in ("solo", "recompute", "held")),
     *claim(),
     Column("batch", Uuid),
     moment("next_attempt_at"),
@@ -53,12 +53,16 @@ runs = Table(
     Column("written_on", Date),
     moment("results_expire_at"),
     Column("csv_defused", Boolean),
+    Column("compared_with", Uuid),
+    *(Column(name, BigInteger) for name in ("people_new", "people_left")),
+    Column("anomaly", Text),
     *(moment(name) for name in ("started_at", "completed_at", "cancelled_at", "finished_at", "ready_email_sent_at")),
     Column("ready_email_export_id", Uuid),
     Column("ready_email_error", Text),
     *born(),
     own("audience_id", "audiences"),
     own("retry_of", "runs", name="runs_retry_of_fkey", ondelete="SET NULL (retry_of)"),
+    own("compared_with", "runs", name="runs_compared_with_fkey", ondelete="SET NULL (compared_with)"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("status IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="status_known"),
     CheckConstraint("run_type IN ('manual', 'daily', 'preview')", name="run_type_known"),
@@ -86,6 +90,15 @@ runs = Table(
     CheckConstraint("status <> 'failed' OR error_code IS NOT NULL", name="failed_with_code"),
     CheckConstraint("status <> 'completed' OR error_code IS NULL", name="completed_without_code"),
     CheckConstraint("(error_code IS NULL) = (error_message IS NULL)", name="code_with_sentence"),
+    CheckConstraint(
+        "(people_new IS NULL) = (people_left IS NULL) AND people_new >= 0 AND people_left >= 0", name="changes_sane"
+    ),
+    CheckConstraint("anomaly IN ('fell_to_zero', 'jumped', 'dropped')", name="anomaly_known"),
+    CheckConstraint(
+        "status = 'completed' OR (compared_with IS NULL AND people_new IS NULL AND anomaly IS NULL)",
+        name="compared_when_completed",
+    ),
+    CheckConstraint("NOT held OR anomaly IS NOT NULL", name="held_when_anomalous"),
     Index(
         "runs_one_manual_in_flight",
         *("audience_id", "config_hash", "data_date"),
@@ -110,6 +123,8 @@ runs = Table(
     Index("runs_showing", "snapshot_key", postgresql_where=text("status = 'completed'")),
     Index("runs_newest", "created_at"),
     Index("runs_retried", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
+    Index("runs_compared", "compared_with", postgresql_where=text("compared_with IS NOT NULL")),
+    Index("runs_held", "created_at", postgresql_where=text("held")),
     postgresql_with={"fillfactor": "80"},
 )
 

@@ -1,6 +1,7 @@
 """A run's life, and the only writer of its status."""
 
 from worker.runs.claim import Claim, claim, record, renew
+from worker.runs.compare import Compared, changed, compare, compared, publish
 from worker.runs.finish import Published, cancel, cancel_queued, complete, completed, release
 from worker.runs.line import Line, busiest, line
 from worker.runs.overdue import RESCUER, Abandoned, faltering, seize, take_over
@@ -17,6 +18,7 @@ __all__ = [
     "RESCUER",
     "Abandoned",
     "Claim",
+    "Compared",
     "Line",
     "Published",
     "Queued",
@@ -25,7 +27,10 @@ __all__ = [
     "busiest",
     "cancel",
     "cancel_queued",
+    "changed",
     "claim",
+    "compare",
+    "compared",
     "complete",
     "completed",
     "due",
@@ -39,6 +44,7 @@ __all__ = [
     "line",
     "outlived",
     "progress",
+    "publish",
     "queue",
     "queue_daily",
     "record",

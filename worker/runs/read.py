@@ -43,10 +43,17 @@ def latest(
     organization_id: UUID | None = None,
     audience_id: UUID | None = None,
     status: str | None = None,
+    held: bool = False,
     limit: int = 25,
 ) -> Sequence[RowMapping]:
-    """Return runs without their configs, newest first, narrowed by what is given."""
+    """
+    Return runs without their configs, newest first, narrowed by what is given.
+
+    :param held: only those that are held back
+    """
     query = select(*BUT_CONFIG).order_by(runs.c.created_at.desc(), runs.c.id).limit(limit)
+    if held:
+        query = query.where(runs.c.held)
     narrowed: dict[Any, object] = {
         runs.c.organization_id: organization_id,
         runs.c.audience_id: audience_id,
