@@ -40,19 +40,24 @@ STEPS = ("pick", "tally", "freeze", "frozen")
 
 
 def work(
-    claims: Sequence[runs.Claim], index: serving.Index, *, leaving: Callable[[], bool] = lambda: False
+    claims: Sequence[runs.Claim],
+    index: serving.Index,
+    *,
+    leaving: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
     """
     Carry claimed runs to their ends, and return how many came to which, as :mod:`worker.attempt` names them.
 
     :param claims: of the index's data date, taken together
     :param leaving: True when the worker has no time left
+    :param enough: asked before each further pack, where one statement cannot carry all; once true, the rest is released
     """
     batch = _Batch(claims, index)
     with batch.bound(), batch.kept(leaving) as held:
         try:
             with named_outages():
-                batch.carry(held)
+                batch.carry(held, enough)
         except errors.ClaimLost:
             batch.end("lost")
         except errors.WorkerLeaving:
@@ -95,8 +100,11 @@ class _Batch:
         """Keep the claims while the work goes on; when all of them are lost, their statement goes too."""
 
         def renew() -> bool:
+            ours = self.open.copy().values()
+            if not ours:
+                return True
             with transaction() as connection:
-                return runs.renew(connection, *self.open.values(), seconds=self.settings.lease_seconds)
+                return runs.renew(connection, *ours, seconds=self.settings.lease_seconds)
 
         return lease.kept(
             renew,
@@ -106,13 +114,15 @@ class _Batch:
             on_end=lambda: clickhouse.kill(self.query_ids),
         )
 
-    def carry(self, held: lease.Held) -> None:
+    def carry(self, held: lease.Held, enough: Callable[[], bool]) -> None:
         """Serve who can be served from earlier runs, and the others pack by pack."""
         self._check()
         self._share(held)
         groups = self._groups(held)
         packs = serving_plan.packed([group.config for group in groups], self.settings.batch_runs)
         for number, pack in enumerate(packs, start=1):
+            if number > 1 and enough():
+                raise errors.WorkerLeaving
             self._carry(groups[pack], number, held)
 
     def end(self, outcome: str) -> None:

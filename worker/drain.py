@@ -43,7 +43,7 @@ def drain(
         presence.seen(connection, worker, lane)
     try:
         clickhouse.ping()
-        prepared = _prepared(lane, worker, stopping, leaving)
+        prepared = _prepared(lane, worker, lambda: stopping() or time.monotonic() >= until, leaving)
     except errors.AttemptError as error:
         logger.warning("lane_closed", lane=lane, code=error.code)
         return {"closed": error.code}
@@ -55,7 +55,7 @@ def drain(
         claims = [] if more else _claim(lane, worker, prepared)
         if not claims:
             break
-        outcomes += _work(claims, prepared, leaving)
+        outcomes += _work(claims, prepared, leaving, lambda: time.monotonic() >= until)
         ids.extend(str(claim.run_id) for claim in claims)
     return {**+outcomes, "more": more, "last": ids[-SHOWN:], "seconds": round(time.monotonic() - started, 3)}
 
@@ -90,10 +90,15 @@ def _fair(connection: Connection, lane: str) -> int:
     return min(settings.batch_runs, max(1, -(-due // settings.lane_max_statements)))
 
 
-def _work(claims: list[runs.Claim], prepared: indexing.Prepared, leaving: Callable[[], bool]) -> Counter[str]:
+def _work(
+    claims: list[runs.Claim],
+    prepared: indexing.Prepared,
+    leaving: Callable[[], bool],
+    enough: Callable[[], bool],
+) -> Counter[str]:
     """Carry a run, or a batch, to its end, by its day's index where there is one."""
     data_date = claims[0].data_date
     ours = prepared.index if prepared.index and prepared.index.data_date == data_date else indexing.ready(data_date)
     if ours:
-        return batch.work(claims, ours, leaving=leaving)
+        return batch.work(claims, ours, leaving=leaving, enough=enough)
     return Counter([materialize(claims[0], leaving=leaving)])

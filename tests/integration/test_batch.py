@@ -7,7 +7,20 @@ import pytest
 from builders import attempts, queued, run_row, saved
 from sqlalchemy import text
 
-from worker import audience, batch, clickhouse, drain, errors, indexing, loads, models, runs, selections, settings
+from worker import (
+    audience,
+    batch,
+    clickhouse,
+    drain,
+    errors,
+    indexing,
+    loads,
+    models,
+    runs,
+    selections,
+    serving_plan,
+    settings,
+)
 from worker.database import transaction
 
 DAY = date(2026, 11, 20)
@@ -184,6 +197,16 @@ def test_a_worker_with_no_time_left_hands_its_batch_back():
 
     assert {"released": 2} == outcomes
     assert {("queued", 0, False, None)} == {told(it, "status", "attempts", "solo", "batch") for it in run_ids}
+
+
+def test_what_one_statement_cannot_carry_goes_in_packs(monkeypatch):
+    """Three runs in packs of two: both packs are published, or the second is handed back when the time is over."""
+    monkeypatch.setattr(serving_plan, "MOST_FIELDS", 8)
+    waiting(6)
+
+    whole, cut = batch.work(*taken(3)), batch.work(*taken(3), enough=lambda: True)
+
+    assert [{"completed": 3}, {"completed": 2, "released": 1}] == [whole, cut]
 
 
 def test_a_manual_run_uses_the_index_that_is_there():
