@@ -116,8 +116,10 @@ class _Batch:
 
     def carry(self, held: lease.Held, enough: Callable[[], bool]) -> None:
         """Serve who can be served from earlier runs, and the others pack by pack."""
-        self._check()
         self._share(held)
+        if not self.open:
+            return
+        self._check()
         groups = self._groups(held)
         packs = serving_plan.packed([group.config for group in groups], self.settings.batch_runs)
         for number, pack in enumerate(packs, start=1):

@@ -52,14 +52,12 @@ def materialize(claim: runs.Claim, *, leaving: Callable[[], bool] = lambda: Fals
 
 def _execute(claim: runs.Claim, held: lease.Held, settings: Settings, query_ids: Sequence[str]) -> str:
     """Compute, write and verify the snapshot, then publish it."""
-    versions = loads.versions(claim.data_date)
-    with transaction() as connection:
-        shared = attempt.share(connection, claim, attempt.seen(versions))
-    if shared:
+    if shared := _shared(claim):
         held.check()
         attempt.publish(claim, shared)
         logger.info("run_shared", candidates=shared.candidates, results=shared.results)
         return "completed"
+    versions = loads.versions(claim.data_date)
     snapshot_key, written_on = uuid4(), claim.claimed_at.astimezone(UTC).date()
     planned = _plan(claim, settings, snapshot_key, written_on)
     _record(claim, planned.strategy, query_ids, snapshot_key, versions)
@@ -75,6 +73,13 @@ def _execute(claim: runs.Claim, held: lease.Held, settings: Settings, query_ids:
     attempt.publish(claim, attempt.written(counted.candidates, counted.results, snapshot_key, written_on, account))
     logger.info("run_completed", candidates=counted.candidates, results=counted.results, elapsed_ms=written.elapsed_ms)
     return "completed"
+
+
+def _shared(claim: runs.Claim) -> runs.Published | None:
+    """Find a snapshot of the same question and of the data as it is mirrored, without a word to ClickHouse."""
+    with transaction() as connection:
+        versions = loads.mirrored(connection).get(claim.data_date)
+        return attempt.share(connection, claim, attempt.seen(versions)) if versions else None
 
 
 def _kept(

@@ -8,7 +8,8 @@ from builders import attempts, audience_row, claimed, queued, run_row, saved
 from commandline import command
 from sqlalchemy import func, select, text
 
-from worker import loads, manual, models, plan
+from worker import batch, indexing, loads, manual, models, plan, settings
+from worker import clickhouse as clickhouse_door
 from worker.database import transaction
 from worker.materialize import materialize
 
@@ -71,6 +72,22 @@ def test_an_equal_question_is_answered_by_the_same_snapshot(first, clickhouse):
     assert (1, 1) == (export, mail)
     assert (5, second) == tuple(audience_row(audience_id)[name] for name in ("audience_size", "refreshed_by_run_id"))
     assert 5 == clickhouse.command("SELECT count() FROM audience_results")
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_sharing_needs_no_clickhouse(first, indexed, monkeypatch):
+    """What is shared is completed while ClickHouse is down, taken alone or from the serving index."""
+    index = indexing.prepare("test@here", leaving=lambda: False).index
+    run_id = manual.queue(copy()).run_id
+    [claim] = claimed(now=None)
+    monkeypatch.setenv("CLICKHOUSE_URL", "http://default@127.0.0.1:1/default")
+    settings.current.cache_clear()
+    clickhouse_door.forget()
+
+    outcome = batch.work([claim], index) if indexed else {materialize(claim): 1}
+
+    assert {"completed": 1} == outcome
+    assert told(first) == told(run_id)
 
 
 def test_a_shared_snapshot_is_shared_on(first):
