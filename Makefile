@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.demo-installed
 DEV := $(VENV)/.dev-installed
 
-# Debian packages behind `make check-tools`; .ci/run installs exactly these. Each is a command of the same name.
-TOOLS := docker-compose chromium tmux
+# Commands behind `make check-tools`, each with the Debian package that brings it; .ci/run installs exactly these.
+TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prometheus
 
 ARGS ?=
 # Test processes side by side, each with servers of its own.
@@ -46,7 +46,7 @@ check: $(DEV) ## what CI runs: lint, format, types, house rules, tests
 	@$(MAKE) --no-print-directory test ARGS=
 
 check-tools: $(DEV) ## the tests that need Debian packages; names the packages that are missing
-	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Missing Debian packages:$$missing" >&2; \
 	  echo "As root: apt-get install --no-install-recommends$$missing" >&2; \
@@ -55,7 +55,7 @@ check-tools: $(DEV) ## the tests that need Debian packages; names the packages t
 	$(BIN)/pytest tests/tools $(ARGS)
 
 tools:
-	@echo $(TOOLS)
+	@echo $(foreach tool,$(TOOLS),$(lastword $(subst :, ,$(tool))))
 
 demo-proof: $(DEV) ## the demo at full size, every count checked against the oracle; takes minutes
 	DEMO_PEOPLE=1000000 DEMO_SIGNALS=6000000 DEMO_SECONDS=600 $(BIN)/pytest tests/acceptance/test_demo.py $(ARGS)

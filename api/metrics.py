@@ -46,7 +46,11 @@ GAUGES: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "under_way": ("runs_under_way", "Runs that are queued or running.", ("run_type", "status")),
     "due": ("due", "Work that could be claimed now.", ("lane",)),
     "due_seconds": ("oldest_due_seconds", "How long the oldest of it has been due.", ("lane",)),
-    "seen_seconds": ("worker_seen_seconds", "How long ago a worker last looked for work; infinite for never.", ("lane",)),
+    "silent_seconds": (
+        "lane_silent_seconds",
+        "How long ago a worker last looked for its work; infinite for never.",
+        ("lane",),
+    ),
     "emails_waiting": ("emails_waiting", "Ready emails that are not settled.", ("status",)),
     "active": ("audiences_active", "Audiences that are refreshed daily.", ()),
     "fresh": ("audiences_fresh", "Those with a completed daily run of the newest ready date.", ()),

@@ -86,7 +86,7 @@ def test_every_figure_is_there_from_the_beginning():
     assert {key for key, value in found.items() if value == float("inf")} == {
         ("ready_seconds", "", ""),
         *(("tick_seconds", tick, "") for tick in TICKS),
-        *(("seen_seconds", lane, "") for lane in LANES),
+        *(("silent_seconds", lane, "") for lane in LANES),
     }
     assert {("fresh_share", "", "")} == {key for key, value in found.items() if value == 1.0}
 
@@ -293,7 +293,7 @@ def test_a_lane_is_as_old_as_its_youngest_worker():
             presence.seen(connection, name, "daily", now=builders.NOON - timedelta(seconds=seconds))
     found = read(builders.NOON)
 
-    assert (7, float("inf")) == (found["seen_seconds", "daily", ""], found["seen_seconds", "manual", ""])
+    assert (7, float("inf")) == (found["silent_seconds", "daily", ""], found["silent_seconds", "manual", ""])
 
 
 def test_every_tick_of_the_timetable_has_its_age():

@@ -72,7 +72,7 @@ STANDING: Final = text(
     UNION ALL
     SELECT 'emails_waiting', status, '', count(*) FROM ready_emails WHERE status IN ('pending', 'sending') GROUP BY status
     UNION ALL
-    SELECT 'seen_seconds', lane, '', extract(epoch FROM at - max(last_claim_at)) FROM workers, clock GROUP BY lane, at
+    SELECT 'silent_seconds', lane, '', extract(epoch FROM at - max(last_claim_at)) FROM workers, clock GROUP BY lane, at
     UNION ALL
     SELECT 'tick_seconds', name, '', extract(epoch FROM at - passed_at) FROM ticks, clock
     """
@@ -159,7 +159,7 @@ def _seeds() -> Iterator[tuple[tuple[str, str, str], float]]:
         *product(["rescued", "active", "fresh", "late", "refresh_seconds", "ready_at"], [""], [""]),
     ]
     yield from ((key, 0.0) for key in seeds)
-    ages = [*product(["tick_seconds"], TICKS, [""]), *product(["seen_seconds"], LANES, [""])]
+    ages = [*product(["tick_seconds"], TICKS, [""]), *product(["silent_seconds"], LANES, [""])]
     never = [*ages, ("ready_seconds", "", "")]
     yield from ((key, float("inf")) for key in never)
 
