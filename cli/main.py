@@ -15,7 +15,7 @@ import typer
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from typer.core import TyperGroup
 
-from cli import audiences, data, demo, doctor, emails, health, keys, output, runs
+from cli import audiences, data, demo, doctor, emails, health, keys, output, report, runs
 from cli.output import ExitCode
 from worker import log, migrate
 from worker.errors import AttemptError, ClickHouseMisconfigured, Refusal
@@ -64,6 +64,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
+app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(audiences.app, name="audiences")

@@ -6,7 +6,7 @@ Arrows only go down; rooms on one floor never import each other (pyproject.toml 
     6 operator  cli
     5 doors     scheduler.beat -> scheduler.ticks -> tasks · api · local
     4 stories   drain -> materialize · announce · rescue · daily · manual · follow · migrate
-    3 rooms     runs · audiences · loads · snapshots · exports · emails · keys · presence · figures · ticked
+    3 rooms     runs · audiences · loads · snapshots · exports · emails · keys · presence · figures · report · ticked
     2 outside   clickhouse · storage · mailer · lease · hearing
     1 base      app -> log, database -> models
     0 leaves    plan -> audience -> filters -> person · csv_format -> person · settings -> backoff ·
