@@ -78,8 +78,8 @@ recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an
 chaos: $(DEV) ## a storm of faults over all processes, MINUTES=5 from a random SEED unless told; adds a row to docs/chaos.md
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos --minutes "$(or $(MINUTES),5)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
-screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
-	$(BIN)/python tests/tools/screenshots.py $(ARGS)
+screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium, tmux and pngquant
+	@PYTHONPATH=tests $(BIN)/python tests/tools/screenshots.py $(ARGS)
 
 format: $(DEV) ## put the code into its form
 	$(BIN)/ruff check --fix .

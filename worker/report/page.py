@@ -43,7 +43,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One number that is read first; ``state`` is ``good``, ``bad`` or empty."""
+    """One number that is read first; ``state`` is ``good``, ``bad``, ``but`` where what is said beside it is bad, or empty."""
 
     title: str
     number: str
@@ -76,15 +76,15 @@ def _tiles(day: Day) -> Iterator[Tile]:
     yield _fresh(day)
     totals = _totals(day)
     also = f"{_count(totals['failed'])} failed, {_count(totals['cancelled'])} cancelled"
-    yield Tile("Runs completed", _count(totals["completed"]), also, "bad" if totals["failed"] else "")
+    yield Tile("Runs completed", _count(totals["completed"]), also, "but" if totals["failed"] else "")
     if day.seconds is None:
         yield Tile("Half of the runs took", "-", "none was completed")
     else:
         half, most = day.seconds
         yield Tile("Half of the runs took", f"≤ {_seconds(half)}", f"95 of 100 took at most {_seconds(most)}")
     lost = f"{_count(day.mails['failed'])} failed, {_count(day.mails['unknown'])} unknown"
-    bad = day.mails["failed"] or day.mails["unknown"]
-    yield Tile("Mails sent", _count(day.mails["sent"]), lost, "bad" if bad else "")
+    some = day.mails["failed"] or day.mails["unknown"]
+    yield Tile("Mails sent", _count(day.mails["sent"]), lost, "but" if some else "")
 
 
 def _fresh(day: Day) -> Tile:
@@ -95,7 +95,9 @@ def _fresh(day: Day) -> Tile:
         return Tile("Fresh audiences", "-", "none is refreshed daily")
     share = day.fresh / day.active
     says = f"{_count(day.fresh)} of {_count(day.active)} have their run over the data of {_day(day.ready)}"
-    return Tile("Fresh audiences", f"{int(1000 * share) / 10:g} %", says, "good" if share >= NEARLY_ALL else "bad")
+    # While the day lasts, the hour of many is still to come.
+    below = "" if day.lasts else "bad"
+    return Tile("Fresh audiences", f"{int(1000 * share) / 10:g} %", says, "good" if share >= NEARLY_ALL else below)
 
 
 def _totals(day: Day) -> Mapping[str, int]:
@@ -107,7 +109,7 @@ def _under_way(day: Day) -> str:
     """Say what is not over yet."""
     if not day.lasts:
         return ""
-    return f"Now {_count(day.under_way['queued'])} are queued and {_count(day.under_way['running'])} running."
+    return f"Under way now: {_count(day.under_way['queued'])} queued, {_count(day.under_way['running'])} running."
 
 
 def _bar(place: int, slot: Slot, highest: int) -> Bar:
