@@ -10,6 +10,7 @@ DEMO := $(VENV)/.demo-installed
 DEV := $(VENV)/.dev-installed
 
 # Commands behind `make check-tools`, each with the Debian package that brings it; .ci/run installs exactly these.
+# prometheus also holds a server, which Debian starts where it may; nothing here needs it.
 TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prometheus
 
 ARGS ?=

@@ -76,6 +76,15 @@ def test_every_metric_that_is_asked_for_exists(exposed):
     ]
 
 
+def test_every_metric_is_explained(exposed):
+    """Whatever /metrics has from the beginning stands in the table of the operations page."""
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    names = {re.sub(r"^audience_worker_|_(bucket|count|sum|created)$", "", name) for name in exposed}
+    names -= {name for name in names if name.startswith(("process_", "http_"))}
+
+    assert [] == sorted(name for name in names if f"`{name}`" not in page)
+
+
 def test_every_alert_leads_somewhere():
     """Each says how bad it is, what it is in one sentence with what to look at first, and where the runbook goes on."""
     page = (DOCS / "operations.md").read_text(encoding="utf-8")
