@@ -56,7 +56,7 @@ KEPT_STILL = {
         'tick_age_seconds{tick="ring"}': "120+0x100",
         'tick_age_seconds{tick="count"}': "1800+0x100",
     },
-    "LaneUnserved": {'due{lane="announce"}': "1+0x100", 'lane_silent_seconds{lane="announce"}': "420+0x100"},
+    "LaneUnserved": {'due{lane="announce"}': "1+0x100", 'lane_silent_seconds{lane="announce"}': "480+0x100"},
     "RunsStandStill": {DUE: "40+0x100", DONE: "100+0x90 101+0x10"},
     "WorkOverdue": {
         'oldest_due_seconds{lane="manual"}': "300+0x100",

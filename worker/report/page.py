@@ -13,7 +13,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from worker.report.read import SLOT_SECONDS, Day, Slot
+from worker.report.day import SLOT_SECONDS, Day, Slot
 
 OVER: Final = ("completed", "failed", "cancelled")
 TYPES: Final = ("daily", "manual", "preview")

@@ -5,11 +5,9 @@ A day is one in UTC; what happened on it is what was over on it. No address of a
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -33,9 +31,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from worker.database import moment
 from worker.errors import Refusal
 from worker.models import audiences, data_dates, ready_emails, runs
+from worker.report.day import SLOT_SECONDS, SLOTS, Day, Notable, Slot, Trouble
 
-SLOT_SECONDS: Final = 1800
-SLOTS: Final = 48
 NOTABLE: Final = 10
 OUTCOMES: Final = ("retried", "rescued", "failed")
 
@@ -68,66 +65,6 @@ TROUBLES: Final = text(
 Condition = ColumnElement[bool]
 # By number of the slot, type and status.
 Ended = Mapping[tuple[int, str, str], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Half an hour: how many runs ended in it, by status."""
-
-    begins: datetime
-    runs: Counter[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Notable:
-    """An audience by its slowest or largest completed run of the day; people are its results."""
-
-    name: str
-    run_id: UUID
-    run_type: str
-    seconds: float
-    people: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """How often a code led to another attempt, to a rescue, or to the end of a run."""
-
-    code: str
-    retried: int
-    rescued: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """
-    One day.
-
-    :param until: the moment it is told as of: its end, or now while it lasts
-    :param lasts: whether the day is not over yet
-    :param ready: newest ready date while it lasts; afterwards, the newest that daily runs of the day have read
-    :param active: audiences refreshed daily; ``fresh`` of them had a completed daily run of that date by then
-    :param runs: how many were over, by type and status
-    :param under_way: how many are queued and running, while the day lasts
-    :param seconds: half and 95 of 100 completed runs took no longer; None without any
-    :param mails: settled ones, and while the day lasts those that wait, by status
-    """
-
-    day: date
-    until: datetime
-    lasts: bool
-    ready: date | None
-    active: int
-    fresh: int
-    runs: Counter[tuple[str, str]]
-    under_way: Counter[str]
-    slots: Sequence[Slot]
-    seconds: tuple[float, float] | None
-    slowest: Sequence[Notable]
-    largest: Sequence[Notable]
-    troubles: Sequence[Trouble]
-    mails: Counter[str]
 
 
 def read(connection: Connection, day: date | None = None, *, now: datetime | None = None) -> Day:

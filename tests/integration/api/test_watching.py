@@ -23,6 +23,7 @@ EXPRESSIONS = [rule["expr"] for rule in RULES] + [
     target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
 ]
 SELECTOR = re.compile(r"(\w+)(?:\{([^}]*)\})?")
+GROUPED = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 WORDS = {"and", "or", "unless", "by", "on", "without", "ignoring"}
 
@@ -43,21 +44,25 @@ def exposed(tables):
 
 def asked(expression):
     """Yield each metric that an expression names, with the labels and values that it chooses."""
-    bare = re.sub(r"\[[^\]]*\]", "", expression)
-    grouped = re.findall(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)", bare)
-    bare = re.sub(r"\b(by|on|without|ignoring)\s*\([^)]*\)", "", bare)
+    bare = GROUPED.sub("", re.sub(r"\[[^\]]*\]", "", expression))
     for match in SELECTOR.finditer(bare):
         name, chosen = match.groups()
         called = bare[match.end() :].lstrip().startswith("(")
         if not called and name not in WORDS and not re.match(r"\d", name):
-            yield name, {label: values.split("|") for label, _, values in MATCHER.findall(chosen or "")}, grouped
+            yield name, {label: values.split("|") for label, _, values in MATCHER.findall(chosen or "")}
+
+
+def grouped(expression):
+    """Return the labels that an expression groups or matches by."""
+    return {label.strip() for labels in GROUPED.findall(expression) for label in labels.split(",") if label.strip()}
 
 
 def test_reading_an_expression_misses_nothing():
     """Functions, durations, groups and numbers are no metrics; what is left is, with what it chooses."""
-    found = list(asked('max by (le) (rate(some_bucket{a="x",b=~"y|z"}[5m])) > 0.5 and on () other == 1e3'))
+    expression = 'max by (le, a) (rate(some_bucket{a="x",b=~"y|z"}[5m])) > 0.5 and on () other == 1e3'
 
-    assert [("some_bucket", {"a": ["x"], "b": ["y", "z"]}), ("other", {})] == [each[:2] for each in found]
+    assert [("some_bucket", {"a": ["x"], "b": ["y", "z"]}), ("other", {})] == list(asked(expression))
+    assert {"le", "a"} == grouped(expression)
 
 
 def test_every_metric_that_is_asked_for_exists(exposed):
@@ -65,15 +70,17 @@ def test_every_metric_that_is_asked_for_exists(exposed):
     named = [each for expression in EXPRESSIONS for each in asked(expression)]
 
     assert len(named) > len(EXPRESSIONS)
-    assert [] == [name for name, _, _ in named if name not in exposed]
-    assert [] == [(name, chosen) for name, chosen, _ in named if chosen.keys() - exposed[name].keys()]
+    assert [] == [name for name, _ in named if name not in exposed]
+    assert [] == [(name, chosen) for name, chosen in named if chosen.keys() - exposed[name].keys()]
     assert [] == [
         (name, value)
-        for name, chosen, _ in named
+        for name, chosen in named
         for label, values in chosen.items()
         for value in values
         if value not in exposed[name][label]
     ]
+    for expression in EXPRESSIONS:
+        assert set() == grouped(expression) - {label for name, _ in asked(expression) for label in exposed[name]}
 
 
 def test_every_metric_is_explained(exposed):
