@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.demo-installed
 DEV := $(VENV)/.dev-installed
 
-# Debian packages behind `make check-tools`; .ci/run installs exactly these. Each is a command of the same name.
-TOOLS := docker-compose chromium tmux
+# Commands behind `make check-tools`, each with the Debian package that brings it; .ci/run installs exactly these.
+# prometheus also holds a server, which Debian starts where it may; nothing here needs it.
+TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prometheus
 
 ARGS ?=
 # Test processes side by side, each with servers of its own.
@@ -46,7 +47,7 @@ check: $(DEV) ## what CI runs: lint, format, types, house rules, tests
 	@$(MAKE) --no-print-directory test ARGS=
 
 check-tools: $(DEV) ## the tests that need Debian packages; names the packages that are missing
-	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "Missing Debian packages:$$missing" >&2; \
 	  echo "As root: apt-get install --no-install-recommends$$missing" >&2; \
@@ -55,7 +56,7 @@ check-tools: $(DEV) ## the tests that need Debian packages; names the packages t
 	$(BIN)/pytest tests/tools $(ARGS)
 
 tools:
-	@echo $(TOOLS)
+	@echo $(foreach tool,$(TOOLS),$(lastword $(subst :, ,$(tool))))
 
 demo-proof: $(DEV) ## the demo at full size, every count checked against the oracle; takes minutes
 	DEMO_PEOPLE=1000000 DEMO_SIGNALS=6000000 DEMO_SECONDS=600 $(BIN)/pytest tests/acceptance/test_demo.py $(ARGS)
@@ -78,8 +79,8 @@ recovery: $(DEV) ## measure what faults cost and write docs/recovery.md; half an
 chaos: $(DEV) ## a storm of faults over all processes, MINUTES=5 from a random SEED unless told; adds a row to docs/chaos.md
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos --minutes "$(or $(MINUTES),5)" $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
-screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium and tmux
-	$(BIN)/python tests/tools/screenshots.py $(ARGS)
+screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium, tmux and pngquant
+	@PYTHONPATH=tests $(BIN)/python tests/tools/screenshots.py $(ARGS)
 
 format: $(DEV) ## put the code into its form
 	$(BIN)/ruff check --fix .

@@ -28,6 +28,7 @@ from cli import (
     organizations,
     output,
     people,
+    report,
     runs,
     workers,
 )
@@ -79,6 +80,7 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
+app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(audiences.app, name="audiences")

@@ -38,7 +38,7 @@ ROOMS = {
     "croniter": ("worker.due",),
     "smtplib": ("worker.mailer", "local"),  # the local mailbox is asked whether it answers
     "obstore": ("worker.storage",),
-    "jinja2": ("worker.letter", "api.pages"),
+    "jinja2": ("worker.letter", "worker.report", "api.pages"),
     "pydantic_settings": ("worker.settings",),
     "celery": ("worker.app", "worker.tasks", "worker.hearing", "scheduler"),
     "kombu": ("worker.app", "worker.tasks", "scheduler"),

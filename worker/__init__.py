@@ -8,7 +8,7 @@ Arrows only go down; rooms on one floor never import each other (pyproject.toml 
     4 stories   drain -> indexing · batch · materialize -> attempt; announce · rescue · daily · manual · redo ·
                 newcomers · follow · migrate · prune · erase
     3 rooms     runs · audiences · loads · serving · selections · snapshots · changes · exports · emails · keys ·
-                organizations · audit · presence · figures · ticked · erasures
+                organizations · audit · presence · figures · report · ticked · erasures
     2 outside   clickhouse · storage · mailer · lease · hearing
     1 base      app -> log, database -> models
     0 leaves    serving_plan -> plan -> audience -> filters -> person · csv_format -> person · settings -> backoff ·

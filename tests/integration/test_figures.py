@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from scheduler import beat
-from worker import errors, figures, models, runs, settings
+from worker import errors, figures, models, presence, runs, settings
 from worker.database import engine, transaction
-from worker.figures.read import TICKS
+from worker.figures.read import LANES, TICKS
 
 pytestmark = pytest.mark.usefixtures("tables")
 LONG_AGO = timedelta(hours=2)
@@ -86,6 +86,7 @@ def test_every_figure_is_there_from_the_beginning():
     assert {key for key, value in found.items() if value == float("inf")} == {
         ("ready_seconds", "", ""),
         *(("tick_seconds", tick, "") for tick in TICKS),
+        *(("silent_seconds", lane, "") for lane in LANES),
     }
     assert {("fresh_share", "", "")} == {key for key, value in found.items() if value == 1.0}
 
@@ -267,6 +268,32 @@ def test_freshness_is_the_share_with_the_newest_day():
 
     assert (4, 1, 0.25) == tuple(found[name, "", ""] for name in ("active", "fresh", "fresh_share"))
     assert 36 * 3600 == found["ready_seconds", "", ""]
+
+
+def test_an_audience_is_late_two_hours_after_its_turn():
+    """Late is who waits two hours for the newest day's run, queued or not; neither who is fresh, nor who waits for less."""
+    builders.ready(builders.TUESDAY)
+    of_the_day = {"run_type": "daily", "lane": "daily", "data_date": builders.TUESDAY}
+    claim = builders.held(builders.saved(status="active"), **of_the_day)
+    builders.end(runs.complete, claim, builders.published())
+    for hours in (2, 1):
+        then = builders.NOON - timedelta(hours=hours)
+        builders.saved(status="active", due_now=True, now=then)
+        builders.queued(builders.saved(status="active"), **of_the_day, created_at=then)
+    found = read(builders.NOON)
+
+    assert (5, 1, 2) == tuple(found[name, "", ""] for name in ("active", "fresh", "late"))
+    assert 4 == read(builders.NOON + timedelta(hours=1))["late", "", ""]
+
+
+def test_a_lane_is_as_old_as_its_youngest_worker():
+    """Of several workers of a lane the one that looked for work last says how long nobody has."""
+    with transaction() as connection:
+        for name, seconds in (("daily@a", 90), ("daily@b", 7), ("daily@c", 300)):
+            presence.seen(connection, name, "daily", now=builders.NOON - timedelta(seconds=seconds))
+    found = read(builders.NOON)
+
+    assert (7, float("inf")) == (found["silent_seconds", "daily", ""], found["silent_seconds", "manual", ""])
 
 
 def test_every_tick_of_the_timetable_has_its_age():

@@ -1,8 +1,8 @@
 """
 Take the pictures of the documentation from a real demo: ``make screenshots``.
 
-The demo runs in a terminal of its own (tmux); its screen is drawn by rich, and Chromium turns it and Flower's pages
-into PNG files.
+The demo runs in a terminal of its own (tmux); its screen is drawn by rich, and Chromium turns it, Flower's pages, the
+report of the day and a mail into PNG files.
 """
 
 import os
@@ -12,26 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from email import message_from_bytes, policy
 from pathlib import Path
 
+import browser
 from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 COLUMNS, LINES = 132, 44
-CHROMIUM = (
-    "chromium",
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--hide-scrollbars",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=8000",
-)
+MOST_BYTES = 200_000
 
 
 def main() -> None:
@@ -40,15 +31,16 @@ def main() -> None:
     demo = f"{ROOT}/.venv/bin/audience-worker demo --keep --folder {folder}/demo {' '.join(sys.argv[1:])}"
     _tmux("new-session", "-d", "-s", "demo", "-x", str(COLUMNS), "-y", str(LINES), demo)
     try:
-        midway = _awaited(lambda screen: "10 completed" in screen)
+        midway = _awaited(lambda screen: re.search(r"\b(9|1\d) completed", screen))
         _picture_of_screen(midway, folder, "demo")
         end = _awaited(lambda screen: "Everything stays up" in screen)
-        address = re.search(r"http://127\.0\.0\.1:\d+", _plain(end))
+        address = re.search(r"Flower: (http://127\.0\.0\.1:\d+)", _plain(end))
         if address is None:
             sys.exit("The summary names no address of Flower.")
-        # The drains at the end are what one wants to see: their results say what became of the runs.
-        _picture_of_page(f"{address.group()}/tasks?search=drain", "flower", folder, "1400,900")
-        _picture_of_page(f"{address.group()}/workers", "flower-workers", folder, "1280,620")
+        _picture_of_page(f"{address.group(1)}/tasks", "flower", (1400, 900))
+        _picture_of_page(f"{address.group(1)}/workers", "flower-workers", (1280, 620))
+        _picture_of_html(_report(folder), "report", folder, 1280)
+        _picture_of_html(_mail(folder), "mail", folder, 640)
         _tmux("send-keys", "-t", "demo", "C-c")
         while subprocess.run(["tmux", "has-session", "-t", "demo"], capture_output=True, check=False).returncode == 0:
             time.sleep(0.5)
@@ -79,24 +71,43 @@ def _picture_of_screen(screen: str, folder: Path, name: str) -> None:
     )
     page = folder / f"{name}.html"
     page.write_text(f"<body style='margin:0'>{svg}</body>", encoding="utf-8")
-    _picture_of_page(page.as_uri(), name, folder, f"{width},{height}")
+    _picture_of_page(page.as_uri(), name, (width, height))
 
 
-def _picture_of_page(address: str, name: str, folder: Path, size: str) -> None:
-    """Let Chromium draw a page into docs/images."""
+def _report(folder: Path) -> str:
+    """Let the command tell the demo's day, with the demo's environment."""
+    page = folder / "report.html"
+    command = f". {folder}/demo/environment && {ROOT}/.venv/bin/audience-worker report --to {page}"
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+    return page.read_text(encoding="utf-8")
+
+
+def _mail(folder: Path) -> str:
+    """Take the HTML of a mail that names many people, out of the demo's mailbox."""
+    found = []
+    for file in (folder / "demo" / "mail" / "mailbox" / "new").glob("*.eml"):
+        body = message_from_bytes(file.read_bytes(), policy=policy.default).get_body(("html",))
+        if body is not None:
+            found.append(body.get_content())
+    return max(found, key=len)
+
+
+def _picture_of_html(page: str, name: str, folder: Path, width: int) -> None:
+    """Draw a page at its whole height."""
+    looked = browser.seen(page, width, folder)
+    file = folder / f"{name}.html"
+    file.write_text(page, encoding="utf-8")
+    _picture_of_page(file.as_uri(), name, (width, looked["high"]))
+
+
+def _picture_of_page(address: str, name: str, size: tuple[int, int]) -> None:
+    """Let Chromium draw a page into docs/images, small enough for a repository."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [
-            *CHROMIUM,
-            f"--user-data-dir={folder}/chromium",
-            f"--window-size={size}",
-            f"--screenshot={IMAGES / name}.png",
-            address,
-        ],
-        capture_output=True,
-        check=True,
-        timeout=120,
-    )
+    picture = IMAGES / f"{name}.png"
+    browser.photograph(address, picture, size)
+    subprocess.run(["pngquant", "--force", "--ext", ".png", str(picture)], check=True)
+    if picture.stat().st_size >= MOST_BYTES:
+        sys.exit(f"{picture} has {picture.stat().st_size:,} bytes; draw it smaller.")
     sys.stdout.write(f"docs/images/{name}.png\n")
 
 

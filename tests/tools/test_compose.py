@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from worker.settings import Settings
+
 ROOT = Path(__file__).parent.parent.parent
 SECRETS = {
     "POSTGRES_PASSWORD": "p" * 24,
@@ -16,7 +18,7 @@ SECRETS = {
     "TOKEN_KEYS": "k" * 32,
     "FLOWER_BASIC_AUTH": "operator:f",
 }
-SERVERS = {"postgres", "redis", "clickhouse", "mail"}
+SERVERS = {"postgres", "redis", "clickhouse", "mail", "prometheus"}
 PROCESSES = {"migrate", "worker", "manual", "announce", "control", "beat", "web", "flower"}
 
 
@@ -39,7 +41,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 def test_the_whole_system_is_there(services: dict[str, dict[str, Any]]) -> None:
-    """Four servers and eight processes make the system."""
+    """Five servers and eight processes make the system."""
     assert set(services) == SERVERS | PROCESSES
 
 
@@ -112,6 +114,22 @@ def test_the_internal_port_is_not_published(services: dict[str, dict[str, Any]])
     """Of the HTTP side's two ports only the public one is reachable from outside."""
     assert [port.removesuffix("/tcp") for port in services["web"]["ports"]] == ["127.0.0.1:8000:8000"]
     assert [name for name, service in services.items() if "9100" in str(service.get("ports", ""))] == []
+
+
+def test_prometheus_finds_what_it_scrapes(services: dict[str, dict[str, Any]]) -> None:
+    """It reads this project's files and cannot change them, and each of its targets is a service that listens there."""
+    mounts = services["prometheus"]["volumes"]
+    jobs = yaml.safe_load((ROOT / "docs" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    web, flower = jobs[0]["dns_sd_configs"][0], jobs[1]["static_configs"][0]["targets"]
+
+    assert [str(mount) for mount in mounts] == [
+        *(f"{ROOT}/docs/{name}.yml:/etc/prometheus/{name}.yml:ro" for name in ("prometheus", "alerts")),
+        "prometheus:/prometheus:rw",
+    ]
+    assert services["web"]["environment"]["INTERNAL_HOST"] != Settings.model_fields["internal_host"].default
+    assert (web["names"], web["port"]) == (["web"], Settings.model_fields["internal_port"].default)
+    assert flower == ["flower:5555"]
+    assert "--port=5555" in services["flower"]["command"]
 
 
 def test_the_http_side_reads_exports_only(services: dict[str, dict[str, Any]]) -> None:

@@ -41,8 +41,8 @@ UNDER_WAY: Final = text(
     """
 )
 
-# Runs and mails that wait or are being worked on, what is due on each lane and for how long, and the ticks. What an
-# operator has paused is not due.
+# Runs and mails that wait or are being worked on, what is due on each lane and for how long, who serves it, and the
+# ticks. What an operator has paused is not due.
 STANDING: Final = text(
     """
     WITH clock AS (
@@ -76,12 +76,15 @@ STANDING: Final = text(
     UNION ALL
     SELECT 'emails_waiting', status, '', count(*) FROM ready_emails WHERE status IN ('pending', 'sending') GROUP BY status
     UNION ALL
+    SELECT 'silent_seconds', lane, '', extract(epoch FROM at - max(last_claim_at)) FROM workers, clock GROUP BY lane, at
+    UNION ALL
     SELECT 'tick_seconds', name, '', extract(epoch FROM at - passed_at) FROM ticks, clock
     """
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
 # The newest ready date, and which of the audiences that are refreshed daily have its run: one probe an audience, since
-# its LIMIT keeps the planner from reading every day's runs.
+# its LIMIT keeps the planner from reading every day's runs. Without one an audience is late two hours after its run was
+# queued, or should have been; no run is older than the date it reads, which bounds that look.
 FRESH: Final = text(
     """
     WITH clock AS (
@@ -89,17 +92,26 @@ FRESH: Final = text(
     ), ready AS (
         SELECT max(data_date) AS day FROM data_dates, clock WHERE data_date <= CAST(at AT TIME ZONE 'UTC' AS date)
     ), refreshed AS MATERIALIZED (
-        SELECT coalesce(last_refreshed_at, created_at) AS since, (
+        SELECT id, next_due_at, coalesce(last_refreshed_at, created_at) AS since, (
             SELECT true FROM runs r
             WHERE r.audience_id = a.id AND r.data_date = (SELECT day FROM ready) AND r.run_type = 'daily'
               AND r.status NOT IN ('failed', 'cancelled') AND r.status = 'completed'
             LIMIT 1
         ) AS fresh
         FROM audiences a WHERE next_due_at IS NOT NULL
+    ), waited AS (
+        SELECT coalesce((
+            SELECT min(r.created_at) FROM runs r
+            WHERE r.audience_id = stale.id AND r.created_at >= CAST((SELECT day FROM ready) AS timestamp) AT TIME ZONE 'UTC'
+              AND r.data_date = (SELECT day FROM ready) AND r.run_type = 'daily'
+        ), next_due_at) AS since
+        FROM refreshed stale WHERE fresh IS NULL
     )
     SELECT 'active' AS name, '' AS first, '' AS second, CAST(count(*) AS float8) AS value FROM refreshed
     UNION ALL
     SELECT 'fresh', '', '', count(*) FROM refreshed WHERE fresh
+    UNION ALL
+    SELECT 'late', '', '', count(*) FROM waited, clock WHERE waited.since <= at - interval '2 hours'
     UNION ALL
     SELECT 'refresh_seconds', '', '', extract(epoch FROM at - min(since)) FROM refreshed, clock GROUP BY at HAVING count(*) > 0
     UNION ALL
@@ -148,10 +160,11 @@ def _seeds() -> Iterator[tuple[tuple[str, str, str], float]]:
         *product(["emails"], ("sent", "failed", "unknown", "skipped"), [""]),
         *product(["emails_waiting"], ("pending", "sending"), [""]),
         *product(["due", "due_seconds"], LANES, [""]),
-        *product(["rescued", "active", "fresh", "refresh_seconds", "ready_at"], [""], [""]),
+        *product(["rescued", "active", "fresh", "late", "refresh_seconds", "ready_at"], [""], [""]),
     ]
     yield from ((key, 0.0) for key in seeds)
-    never = [*product(["tick_seconds"], TICKS, [""]), ("ready_seconds", "", "")]
+    ages = [*product(["tick_seconds"], TICKS, [""]), *product(["silent_seconds"], LANES, [""])]
+    never = [*ages, ("ready_seconds", "", "")]
     yield from ((key, float("inf")) for key in never)
 
 
