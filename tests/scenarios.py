@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from local.programs import PROCFILE, Programs
 from local.servers import Servers
-from worker import loads
+from worker import indexing, loads
 from worker.app import ring
 from worker.database import transaction
 
@@ -100,7 +100,9 @@ def small_day(client: Client) -> None:
 
 @contextmanager
 def slow_people(client: Client) -> Iterator[None]:
-    """As long as this is open, whoever starts to read people reads for most of a minute."""
+    """As long as this is open, whoever starts to read people reads for most of a minute; the day's index stands."""
+    loads.watch()
+    indexing.prepare("scenario", leaving=lambda: False)
     client.command("RENAME TABLE people TO people_kept")
     client.command(
         "CREATE VIEW people AS SELECT * FROM people_kept WHERE hashed_email NOT IN ("

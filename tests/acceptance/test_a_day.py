@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from local.programs import Programs
-from worker import audience, audiences, loads, models, runs
+from worker import audience, audiences, indexing, loads, models, runs
 from worker.database import transaction
 
 PROCESSES = ["beat", "control", "worker", "announce"]
@@ -107,13 +107,20 @@ def test_a_day(programs, yesterday, mailbox, stores):
     _awaited(lambda: _runs()[0]["ready_email_sent_at"], "the note that the mail was sent")
 
 
-def test_a_killed_workers_run_is_done_by_another(programs, yesterday, clickhouse, mailbox):
-    """After kill -9 in mid-query the lease runs out, the run is rescued, and its people get one mail."""
+def _slowed(clickhouse):
+    """Let whoever hydrates people take most of a minute; the day's index stands."""
+    loads.watch()
+    indexing.prepare("test@here", leaving=lambda: False)
     clickhouse.command("RENAME TABLE people TO people_kept")
     clickhouse.command(
         "CREATE VIEW people AS SELECT * FROM people_kept WHERE hashed_email NOT IN ("
         "SELECT toString(sleepEachRow(0.5)) FROM numbers(100) SETTINGS max_block_size = 1)"
     )
+
+
+def test_a_killed_workers_run_is_done_by_another(programs, yesterday, clickhouse, mailbox):
+    """After kill -9 in mid-query the lease runs out, the run is rescued, and its people get one mail."""
+    _slowed(clickhouse)
     _save()
     programs.start(PROCESSES)
     _awaited(lambda: [run for run in _runs() if run["status"] == "running"], "the claim")
@@ -136,11 +143,7 @@ def test_a_killed_workers_run_is_done_by_another(programs, yesterday, clickhouse
 @pytest.mark.parametrize(("kill", "times"), [(os.kill, 2), (os.killpg, 1)], ids=["process-twice", "group"])
 def test_a_stopped_worker_hands_its_run_back(programs, yesterday, clickhouse, stores, tmp_path, kill, times):
     """SIGTERM with a run that cannot end in time: released uncharged, its query killed, the worker gone in its grace."""
-    clickhouse.command("RENAME TABLE people TO people_kept")
-    clickhouse.command(
-        "CREATE VIEW people AS SELECT * FROM people_kept WHERE hashed_email NOT IN ("
-        "SELECT toString(sleepEachRow(0.5)) FROM numbers(100) SETTINGS max_block_size = 1)"
-    )
+    _slowed(clickhouse)
     _save()
     short = {**stores.environment, **FAST, "SHUTDOWN_GRACE_SECONDS": "12"}
     with Programs(tmp_path / "short", short) as worker:

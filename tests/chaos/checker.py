@@ -7,7 +7,7 @@ A check returns violations; a clean run returns none.
 import csv
 import hashlib
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,11 +112,13 @@ def counts(state: State, _: Journal) -> Iterator[Violation]:
 
 
 def snapshots(state: State, _: Journal) -> Iterator[Violation]:
-    """A snapshot key is published once, by the attempt that completed its run."""
-    keys = Counter(run["snapshot_key"] for run in state.runs if run["snapshot_key"])
+    """A snapshot key answers one question of one organization, and stands on the attempt that completed the run."""
+    questions = defaultdict(set)
     for run in _completed(state):
-        if keys[run["snapshot_key"]] != 1:
-            yield Violation("the snapshot is published by another run too", run["id"])
+        questions[run["snapshot_key"]].add((run["organization_id"], run["config_hash"], run["data_date"]))
+    for run in _completed(state):
+        if len(questions[run["snapshot_key"]]) != 1:
+            yield Violation("the snapshot is published for another question too", run["id"])
         ours = [attempt["snapshot_key"] for attempt in state.attempts[run["id"]] if attempt["outcome"] == "completed"]
         if ours != [run["snapshot_key"]]:
             yield Violation("the published snapshot is not the one of the attempt that completed", run["id"])

@@ -47,6 +47,8 @@ def _run(**values):
     return {
         "id": RUN,
         "audience_id": AUDIENCE,
+        "organization_id": AUDIENCE,
+        "config_hash": "a",
         "data_date": DAY,
         "run_type": "daily",
         "status": "completed",
@@ -104,7 +106,12 @@ def test_a_clean_state_has_no_violations(clean):
         ("runs", [_run(candidate_count=2)], "the oracle 1 and 1"),
         ("runs", [_run(attempts=2)], "the run tells of 2 attempts"),
         ("runs", [_run(fence=2)], "another fence"),
-        ("runs", [_run(), _run(id=OTHER, run_type="manual")], "published by another run too"),
+        ("runs", [_run(), _run(id=OTHER, run_type="manual", config_hash="b")], "published for another question too"),
+        (
+            "runs",
+            [_run(), _run(id=OTHER, run_type="manual", organization_id=OTHER)],
+            "published for another question too",
+        ),
         ("snapshots", {}, "0 rows are not the oracle's 1"),
         ("snapshots", {KEY: ([(2, "a", 90, 1)], [DAY])}, "1 rows are not the oracle's 1"),
         ("snapshots", {KEY: ([(1, "a", 90, 1)], [DAY, date(2026, 5, 3)])}, "rows of another day"),

@@ -39,7 +39,7 @@ def test_killed_workers(site, stores, page, tmp_path):
 
 def querying(site):
     """Count the attempts whose query is under way."""
-    return site.clickhouse.command("SELECT count() FROM system.processes WHERE query_id LIKE '%-1-count'")
+    return site.clickhouse.command("SELECT count() FROM system.processes WHERE query_id LIKE '%-freeze'")
 
 
 def killed_one_by_one(programs, victims):
