@@ -62,7 +62,7 @@ def test_results_are_the_rows_of_the_snapshot(client, organization, clickhouse):
         *(data[name] for name in ("state", "total", "limit", "offset")),
     )
     assert [shaped(row) for row in frozen.rows_of(clickhouse, claim)] == data["results"]
-    assert client.get(frozen.path(claim)).json()["data"] == data["run"]
+    assert data["run"].items() <= client.get(frozen.path(claim)).json()["data"].items()
 
 
 @pytest.mark.parametrize("what", ["results", "stats"])
