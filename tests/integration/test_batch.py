@@ -171,16 +171,47 @@ def test_alone_a_run_is_charged(monkeypatch):
     assert ({"retried": 1}, 1, "SNAPSHOT_MISMATCH") == (outcomes, *told(run_id, "attempts", "error_code"))
 
 
-def test_data_replaced_under_a_batch_is_read_again(monkeypatch):
-    """Versions that moved since the index was built send everybody back, uncharged."""
+@pytest.mark.parametrize("within", [False, True])
+def test_data_replaced_under_a_batch_is_read_again(monkeypatch, within):
+    """Versions that moved since the index was built, or while the batch is written, send everybody back, uncharged."""
     run_ids = waiting(2)
     claims, index = taken(2)
-    loads.make_ready(DAY)
+    freeze = selections.freeze
 
+    def reloaded(*given):
+        loads.make_ready(DAY)
+        return freeze(*given)
+
+    if within:
+        monkeypatch.setattr(selections, "freeze", reloaded)
+    else:
+        loads.make_ready(DAY)
     outcomes = batch.work(claims, index)
 
     assert {"retried": 2} == outcomes
     assert {("queued", 0, "DATA_CHANGED")} == {told(run_id, "status", "attempts", "error_code") for run_id in run_ids}
+
+
+def test_an_index_that_was_given_up_is_read_by_nobody():
+    """Its rows may be gone in the middle of a batch, so what was picked from it is not published."""
+    run_ids = waiting(2)
+    claims, index = taken(2)
+    with transaction() as connection:
+        connection.execute(text("UPDATE serving_indexes SET status = 'dropped'"))
+
+    assert {"retried": 2} == batch.work(claims, index)
+    assert {"DATA_CHANGED"} == {run_row(run_id)["error_code"] for run_id in run_ids}
+
+
+def test_an_erased_person_is_picked_by_nobody():
+    """Neither as a candidate nor as a result, although the index was built before."""
+    [run_id] = waiting(1)
+    claims, index = taken(1)
+    clickhouse.command("INSERT INTO erased_people (hem_hash) SELECT hem_hash FROM people LIMIT 1")
+
+    batch.work(claims, index)
+
+    assert (5, 4) == told(run_id, "candidate_count", "result_count")
 
 
 def test_a_worker_with_no_time_left_hands_its_batch_back():

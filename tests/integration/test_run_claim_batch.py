@@ -43,13 +43,17 @@ def test_a_batch_is_shared_out_among_organizations():
 def test_a_run_that_must_be_alone_is_claimed_alone():
     """It is in nobody's batch, and its own claim takes nothing else."""
     audience_id = saved()
-    alone = queued(audience_id, solo=True, due_at=NOON - MINUTE)
-    many_queued(audience_id, 3)
+    first = queued(audience_id, solo=True, due_at=NOON - MINUTE)
+    many_queued(audience_id, 3, due_at=NOON - MINUTE / 2)
+    last = queued(audience_id, solo=True, due_at=NOON)
 
-    first, others = claimed(10), claimed(10)
+    taken = [claimed(10) for _ in range(3)]
 
-    assert [(alone, None)] == [(claim.run_id, claim.batch) for claim in first]
-    assert 3 == len(others)
+    assert [[first], 3, [last]] == [
+        [one.run_id for one in claims] if len(claims) == 1 else len(claims) for claims in taken
+    ]
+    assert [1, 1, 1] == [len({one.batch for one in claims}) for claims in taken]
+    assert [True, False, True] == [claims[0].batch is None for claims in taken]
 
 
 def test_a_batch_reads_one_day():
