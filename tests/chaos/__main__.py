@@ -36,7 +36,7 @@ def _asked() -> Wanted:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="chaos", description="Faults of all kinds, and nothing may be lost.")
     parser.add_argument("--seed", type=int, default=random.randrange(1000), help="by default a random one")
-    parser.add_argument("--minutes", type=float, default=5, help="how long faults go on, about (default 5)")
+    parser.add_argument("--minutes", type=float, default=5, help="how long faults go on, at least (default 5)")
     parser.add_argument("--audiences", type=int, help="how many are active (by default 15 a minute, 300 at most)")
     asked = parser.parse_args()
     if asked.minutes <= 0 or (asked.audiences is not None and asked.audiences <= 0):

@@ -46,7 +46,7 @@ class Wanted:
     """
     What a run of the suite is asked for.
 
-    :param minutes: how long the storm goes on, about; the days' runs fall due over that time
+    :param minutes: how long the storm goes on, at least; the days' runs fall due over that time
     """
 
     seed: int
@@ -117,7 +117,7 @@ class Campaign:
         """Make day after day ready in the storm; return the days, and what was not done in time."""
         days: list[date] = []
         late: list[Violation] = []
-        spread = self.wanted.minutes * 60 / len(world.days) * 0.6
+        spread = self.wanted.minutes * 60 / len(world.days)
         most = spread + DAY_SECONDS + RUN_SECONDS * self.wanted.audiences
         with Storm(world, self.wanted.seed, self.journal, self.tell) as storm:
             for day in world.days:

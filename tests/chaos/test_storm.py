@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(1500)
 
 def test_nothing_is_lost_and_nothing_happens_twice():
     """While everything is killed, stopped, cut off and set wrong, each audience gets its run, its file and its mails."""
-    verdict = Campaign(Wanted(seed=SEED, minutes=0.7, audiences=30), print).run()
+    verdict = Campaign(Wanted(seed=SEED, minutes=0.4, audiences=30), print).run()
 
     print(report.summary(verdict))
     assert [] == verdict.histories, f"seed {SEED}"
