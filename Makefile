@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev-installed
 
 # Commands behind `make check-tools`, each with the Debian package that brings it; .ci/run installs exactly these.
 # prometheus also holds a server, which Debian starts where it may; nothing here needs it.
-TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prometheus
+TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prometheus debootstrap:debootstrap
 
 ARGS ?=
 # Test processes side by side, each with servers of its own.
@@ -20,7 +20,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools chaos lives mutants recovery fuzz bench-http screenshots tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives mutants recovery fuzz bench-http screenshots docs tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ chaos: $(DEV) ## a storm of faults over all processes, MINUTES=5 from a random S
 
 screenshots: $(DEV) ## take the pictures of docs/images from a real demo; needs chromium, tmux and pngquant
 	@PYTHONPATH=tests $(BIN)/python tests/tools/screenshots.py $(ARGS)
+
+docs: $(DEV) ## write docs/configuration.md from worker/settings.py
+	@$(BIN)/audience-worker settings --markdown >docs/configuration.new && mv docs/configuration.new docs/configuration.md
 
 format: $(DEV) ## put the code into its form
 	$(BIN)/ruff check --fix .
