@@ -30,6 +30,7 @@ from cli import (
     people,
     report,
     runs,
+    settings,
     workers,
 )
 from cli.output import ExitCode
@@ -82,6 +83,7 @@ app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+app.command("settings")(settings.settings)
 app.add_typer(data.app, name="data")
 app.add_typer(audiences.app, name="audiences")
 app.add_typer(runs.app, name="runs")
