@@ -31,6 +31,7 @@ def migrate() -> dict[str, object]:
     statements = ddl.statements(
         settings.clickhouse_cluster or None,
         replicated=settings.clickhouse_replicated,
+        sharded=settings.clickhouse_sharded,
         retention_days=settings.snapshot_retention_days,
     )
     for _, sql in statements:
