@@ -225,6 +225,10 @@ class Settings(BaseSettings):
         """The cluster whose shards hold the tables; None for one server, or one shard with its replicas."""
         return self.clickhouse_cluster if self.clickhouse_sharded else None
 
+    def workload(self, run_type: str) -> str:
+        """Name ClickHouse's workload of a run's statements: somebody waits for all but the daily ones."""
+        return self.query_workload if run_type == "daily" else self.query_workload_manual
+
     @property
     def anomaly_limits(self) -> dict[str, Any]:
         """What makes a result an anomaly, and whether it is held back then, as ``runs.compare`` takes it."""
