@@ -71,7 +71,7 @@ def statements(
     return plain + (_distributed(cluster) if sharded and cluster else [])
 
 
-def on_each_shard(sql: str, cluster: str | None) -> str:
+def insert_by_shard(sql: str, cluster: str | None) -> str:
     """
     Let each shard run an INSERT … WITH … SELECT over its own part of the tables, into its own part.
 
@@ -82,17 +82,17 @@ def on_each_shard(sql: str, cluster: str | None) -> str:
         return sql
     insert, select = sql.split("\nWITH\n", 1)
     own = re.sub(rf"\bFROM ({'|'.join(SHARDED_BY)})\b", rf"FROM \1{SHARD}", select)
-    everywhere = f"SELECT * FROM cluster({_quoted(cluster)}, view(\nWITH\n{own}\n))"
-    return f"{insert}\n{everywhere}\nSETTINGS parallel_distributed_insert_select = 2"
+    everywhere = f"FROM cluster({_quoted(cluster)}, view(\nWITH\n{own}\n))"
+    return f"{insert}\nSELECT *\n{everywhere}\nSETTINGS parallel_distributed_insert_select = 2"
 
 
-def parts(sql: str, cluster: str | None) -> str:
+def parts_by_shard(sql: str, cluster: str | None) -> str:
     """Turn a look at the parts of one server into one at those of all servers of a cluster."""
     everywhere = f"clusterAllReplicas({_quoted(cluster)}, system.parts)" if cluster else "system.parts"
     return sql.replace("system.parts", everywhere)
 
 
-def of_each_shard(sql: str, cluster: str | None) -> str:
+def alter_by_shard(sql: str, cluster: str | None) -> str:
     """Turn an ALTER TABLE into one of every shard's own table; for one server it stays as it is."""
     return re.sub(r"\bALTER TABLE (\w+)", rf"ALTER TABLE \1{SHARD}{on_cluster(cluster)}", sql) if cluster else sql
 
@@ -104,14 +104,13 @@ def on_cluster(cluster: str | None) -> str:
 
 def _distributed(cluster: str) -> list[tuple[str, str]]:
     """Return the tables over the shards' tables."""
-    return [
-        (
-            f"{table} over shards",
-            f"CREATE TABLE IF NOT EXISTS {table}{on_cluster(cluster)} AS {table}{SHARD}\n"
-            f"ENGINE = Distributed({_quoted(cluster)}, currentDatabase(), {table}{SHARD}{f', {key}' if key else ''})",
-        )
-        for table, key in SHARDED_BY.items()
-    ]
+    return [(f"{table} over shards", _over(table, key, cluster)) for table, key in SHARDED_BY.items()]
+
+
+def _over(table: str, key: str | None, cluster: str) -> str:
+    engine = ", ".join(filter(None, (_quoted(cluster), "currentDatabase()", table + SHARD, key)))
+    made = f"CREATE TABLE IF NOT EXISTS {table}{on_cluster(cluster)} AS {table}{SHARD}"
+    return f"{made}\nENGINE = Distributed({engine})"
 
 
 def _split(name: str, text: str) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ def pick(plan: Pick, query_id: str) -> None:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.pick
-    sql = ddl.on_each_shard(statement.sql, settings.current().shards)
+    sql = ddl.insert_by_shard(statement.sql, settings.current().shards)
     clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 

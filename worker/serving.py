@@ -185,7 +185,7 @@ def write(held: Building, position: int, piece: int, settings: dict[str, object]
     last = HASHES - 1 if position == held.wanted - 1 else share * (position + 1) - 1
     statements = serving_plan.piece(piece, held.data_date, (share * position, last), settings)
     for statement, query_id in zip(statements, held.query_ids(position), strict=True):
-        sql = ddl.on_each_shard(statement.sql, current().shards)
+        sql = ddl.insert_by_shard(statement.sql, current().shards)
         clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
@@ -197,10 +197,14 @@ def people() -> int:
 def sweep(known: Collection[int]) -> int:
     """Drop the pieces that no index names, whole partitions, and return how many went."""
     shards = current().shards
-    found = clickhouse.query(ddl.parts(PARTITIONS, shards), {"known": sorted(known), "seconds": ORPHAN_SECONDS}, seconds=clickhouse.SHORT)
+    found = clickhouse.query(
+        ddl.parts_by_shard(PARTITIONS, shards),
+        {"known": sorted(known), "seconds": ORPHAN_SECONDS},
+        seconds=clickhouse.SHORT,
+    )
     rows: Sequence[Sequence[object]] = found.rows
     for table, piece in rows:
-        clickhouse.command(ddl.of_each_shard(f"ALTER TABLE {table} DROP PARTITION {int(str(piece))}", shards))
+        clickhouse.command(ddl.alter_by_shard(f"ALTER TABLE {table} DROP PARTITION {int(str(piece))}", shards))
     return len(rows)
 
 

@@ -5,6 +5,7 @@ CLAIM_FINISHED says how many there are: 100,000 in every run of the tests, a mil
 """
 
 import json
+import logging
 import os
 import re
 
@@ -14,6 +15,8 @@ from sqlalchemy import text
 
 from worker import database
 from worker.runs.claim import CLAIM
+
+logger = logging.getLogger(__name__)
 
 FINISHED = int(os.environ.get("CLAIM_FINISHED", "100000"))
 STEP = 50_000
@@ -63,7 +66,8 @@ def test_a_claim_reads_as_much_beside_many_finished_runs(connection):
     for mode, without in alone.items():
         plan = claimed(connection, mode)
         assert plan["Plan"]["Actual Rows"] == WANTED
-        print(f"{mode}: {pages(without)} pages alone, {pages(plan)} beside {FINISHED:,} finished; {milliseconds(plan)} ms")
+        told = (mode, pages(without), pages(plan), FINISHED, plan["Execution Time"])
+        logger.info("%s plan: %s pages alone, %s beside %s finished runs, %.1f ms", *told)
         assert {"runs_due", "runs_leased", "runs_pkey"} == ways(plan["Plan"])
         assert pages(plan) <= 1.2 * pages(without)
 
@@ -85,11 +89,6 @@ def claimed(connection, mode):
 def pages(plan):
     """Count the pages that a plan has looked at, wherever they were."""
     return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
-
-
-def milliseconds(plan):
-    """Tell how long it took."""
-    return round(plan["Execution Time"], 1)
 
 
 def ways(node):

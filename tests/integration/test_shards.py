@@ -11,7 +11,19 @@ import pytest
 
 from local.clickhouse import CLUSTER, ClickHouse
 from local.process import free_port
-from worker import audience, changes, clickhouse, ddl, erasures, plan, selections, serving, serving_plan, settings
+from worker import (
+    audience,
+    changes,
+    clickhouse,
+    ddl,
+    erasures,
+    loads,
+    plan,
+    selections,
+    serving,
+    serving_plan,
+    settings,
+)
 
 DAY = date(2026, 11, 20)
 LIMITS = plan.limits(60, 1_000_000_000, 1, lighter=False)
@@ -35,7 +47,10 @@ CONFIGS = [
     {"topicIds": [1, 2, 3], "minTopicOverlap": 2, "minScore": 60, "filters": {"contact.hasPhone": True}},
     {"topicIds": [2, 5], "filters": {"role.seniority": {"values": ["vp", "cfo"]}}},
     {"topicIds": [1, 4], "filters": {"jobTitle.include": {"values": ["title 3", "LE 5"], "operator": "contains"}}},
-    {"topicIds": [3, 4], "filters": {"jobTitle.exclude": {"values": ["Title 1"]}, "company.employeeCount": {"min": 400}}},
+    {
+        "topicIds": [3, 4],
+        "filters": {"jobTitle.exclude": {"values": ["Title 1"]}, "company.employeeCount": {"min": 400}},
+    },
     {"topicIds": [99]},
 ]
 
@@ -54,10 +69,13 @@ def pair():
             running.callback(server.stop)
         for server in servers:
             server.wait()
-        yield [
-            running.enter_context(clickhouse_connect.get_client(dsn=it.url, autogenerate_session_id=False))
-            for it in servers
-        ], servers[0].url
+        yield (
+            [
+                running.enter_context(clickhouse_connect.get_client(dsn=it.url, autogenerate_session_id=False))
+                for it in servers
+            ],
+            servers[0].url,
+        )
 
 
 @pytest.fixture
@@ -156,6 +174,7 @@ def _rewritten(key: UUID, results: int):
 def answers():
     """Ask everything both ways; return also how many people an index must know of, and the picked snapshots."""
     loaded()
+    assert loads.make_ready(DAY) == loads.versions(DAY)
     picks = picked()
     told = [direct(config) for config in CONFIGS], [(counted, frozen(key)) for counted, key in picks], rewritten(picks)
     return *told, serving.people(), picks
@@ -182,13 +201,18 @@ def _each_has_its_own(clients, picks):
     """Every row stands on its person's shard, every snapshot on one, and each shard has made its own of both."""
     for number, client in enumerate(clients):
         for table in ("people_shard", "intent_signals_shard", "serving_index_shard"):
-            [(rows, strange)] = client.query(f"SELECT count(), countIf(hem_hash % 2 != {number}) FROM {table}").result_rows
+            [(rows, strange)] = client.query(
+                f"SELECT count(), countIf(hem_hash % 2 != {number}) FROM {table}"
+            ).result_rows
             assert rows > 0
             assert 0 == strange
         assert len(CONFIGS) == client.command("SELECT count() FROM selections_shard")
         assert 0 == client.command(
             f"SELECT countIf(person.1 % 2 != {number}) FROM selections_shard ARRAY JOIN people AS person"
         )
-    keys = [{row[0] for row in client.query("SELECT DISTINCT snapshot_key FROM audience_results_shard").result_rows} for client in clients]
+    keys = [
+        {row[0] for row in client.query("SELECT DISTINCT snapshot_key FROM audience_results_shard").result_rows}
+        for client in clients
+    ]
     assert not keys[0] & keys[1]
     assert {key for (_, results), key in picks if results} <= keys[0] | keys[1]

@@ -67,7 +67,7 @@ def test_the_replicated_form_is_the_plain_one_on_a_cluster(stores, sharded):
 
 def test_what_is_asked_of_every_server_can_be_read(stores):
     """Dropping old pieces and forgetting erased people name each shard's own table on all servers of the cluster."""
-    forget = ddl.of_each_shard("ALTER TABLE people DELETE IN PARTITION 7 WHERE hem_hash = 1", "c")
+    forget = ddl.alter_by_shard("ALTER TABLE people DELETE IN PARTITION 7 WHERE hem_hash = 1", "c")
 
     assert "ALTER TABLE people_shard ON CLUSTER c\n    (DELETE" in parsed(forget)
-    assert "FROM clusterAllReplicas(c, system.parts)" in parsed(ddl.parts(serving.PARTITIONS, "c"))
+    assert "FROM clusterAllReplicas(c, system.parts)" in parsed(ddl.parts_by_shard(serving.PARTITIONS, "c"))

@@ -75,7 +75,7 @@ def delete(written_on: date, keys: Collection[UUID]) -> None:
     """Delete everything under these keys of one day, and wait until it is gone from the disk's live parts."""
     for some in _some(keys):
         values = {"written_on": written_on, "keys": some}
-        sql = ddl.of_each_shard(_statement("forget"), settings.current().shards)
+        sql = ddl.alter_by_shard(_statement("forget"), settings.current().shards)
         clickhouse.command(sql, values, options={"mutations_sync": 2}, seconds=PATIENCE_SECONDS)
 
 
