@@ -42,7 +42,8 @@ def freeze(plan: Pick, query_id: str) -> Answer:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.freeze
-    return clickhouse.command(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
+    sql = ddl.global_by_shard(statement.sql, settings.current().shards)
+    return clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
 def whole(plan: Pick, rows: Mapping[UUID, int], query_id: str) -> set[UUID]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker import clickhouse, ddl, person, serving
+from worker import clickhouse, ddl, errors, migrate, person, serving, settings
 
 PATH = "ReplicatedMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')"
 
@@ -71,3 +71,15 @@ def test_what_is_asked_of_every_server_can_be_read(stores):
 
     assert "ALTER TABLE people_shard ON CLUSTER c\n    (DELETE" in parsed(forget)
     assert "FROM clusterAllReplicas(c, system.parts)" in parsed(ddl.parts_by_shard(serving.PARTITIONS, "c"))
+
+
+def test_tables_of_one_server_are_not_spread(stores, monkeypatch):
+    """Shards are refused where tables hold everything already, and no table of a shard is made."""
+    monkeypatch.setenv("CLICKHOUSE_CLUSTER", "c")
+    monkeypatch.setenv("CLICKHOUSE_SHARDED", "true")
+    settings.current.cache_clear()
+
+    with pytest.raises(errors.Refusal, match="Not of shards, though CLICKHOUSE_SHARDED is set: audience_results, "):
+        migrate.migrate()
+    found = clickhouse.query("SELECT count() FROM system.tables WHERE database = currentDatabase()").rows[0][0]
+    assert len(ddl.SHARDED_BY) == found
