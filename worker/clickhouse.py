@@ -193,7 +193,7 @@ def _way(seconds: int | None = None) -> _Way:
         port=url.port or (8443 if url.scheme == "https" else 8123),
         username=unquote(url.username or "default"),
         password=unquote(url.password or ""),
-        database=url.path.strip("/") or "default",
+        database=current.clickhouse_database,
         connect_timeout=5,
         send_receive_timeout=seconds or current.query_client_seconds,
         query_retries=0,

@@ -71,17 +71,20 @@ def statements(
     return plain + (_distributed(cluster) if sharded and cluster else [])
 
 
-def insert_by_shard(sql: str, cluster: str | None) -> str:
+def insert_by_shard(sql: str, cluster: str | None, database: str) -> str:
     """
     Let each shard run an INSERT … WITH … SELECT over its own part of the tables, into its own part.
 
     :param sql: of fixed fragments only; all rows that it brings together must be of one person
     :param cluster: of the shards, or None for one server, where the statement stays as it is
+    :param database: that holds the tables; a shard that is asked by another one would look into ``default``
     """
     if cluster is None:
         return sql
     insert, select = sql.split("\nWITH\n", 1)
-    own = re.sub(rf"\bFROM ({'|'.join(SHARDED_BY)})\b", rf"FROM \1{SHARD}", select)
+    own = re.sub(
+        rf"\bFROM ({'|'.join(SHARDED_BY)})\b", lambda found: f"FROM {_quoted(database)}.{found[1]}{SHARD}", select
+    )
     everywhere = f"FROM cluster({_quoted(cluster)}, view(\nWITH\n{own}\n))"
     return f"{insert}\nSELECT *\n{everywhere}\nSETTINGS parallel_distributed_insert_select = 2"
 

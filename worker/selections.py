@@ -20,7 +20,8 @@ def pick(plan: Pick, query_id: str) -> None:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.pick
-    sql = ddl.insert_by_shard(statement.sql, settings.current().shards)
+    current = settings.current()
+    sql = ddl.insert_by_shard(statement.sql, current.shards, current.clickhouse_database)
     clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 

@@ -69,13 +69,19 @@ def pair():
             running.callback(server.stop)
         for server in servers:
             server.wait()
-        yield (
-            [
-                running.enter_context(clickhouse_connect.get_client(dsn=it.url, autogenerate_session_id=False))
-                for it in servers
-            ],
-            servers[0].url,
-        )
+        yield [_database(running, it.url) for it in servers], _within(servers[0].url)
+
+
+def _within(url):
+    """Lead to a database of another name than the one that servers fall back on."""
+    return f"{url.rpartition('/')[0]}/audience"
+
+
+def _database(running, url):
+    """Make a server's database, and return a client of it."""
+    with clickhouse_connect.get_client(dsn=url, autogenerate_session_id=False) as admin:
+        admin.command("CREATE DATABASE audience")
+    return running.enter_context(clickhouse_connect.get_client(dsn=_within(url), autogenerate_session_id=False))
 
 
 @pytest.fixture
@@ -210,6 +216,8 @@ def _each_has_its_own(clients, picks):
         assert 0 == client.command(
             f"SELECT countIf(person.1 % 2 != {number}) FROM selections_shard ARRAY JOIN people AS person"
         )
+    looked = clickhouse.query(ddl.parts_by_shard(serving.PARTITIONS, CLUSTER), {"known": [71], "seconds": 0}).rows
+    assert {("serving_index", 72), ("serving_texts", 72)} == {tuple(row) for row in looked}
     keys = [
         {row[0] for row in client.query("SELECT DISTINCT snapshot_key FROM audience_results_shard").result_rows}
         for client in clients
