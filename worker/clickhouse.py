@@ -162,6 +162,11 @@ def ping() -> None:
     query("SELECT 1", seconds=SHORT)
 
 
+def database() -> str:
+    """Return the name of the database that CLICKHOUSE_URL leads to."""
+    return urlsplit(settings.current().clickhouse_url.get_secret_value()).path.strip("/") or "default"
+
+
 def forget() -> None:
     """Drop the client inherited from the parent process."""
     _way.cache_clear()
@@ -193,7 +198,7 @@ def _way(seconds: int | None = None) -> _Way:
         port=url.port or (8443 if url.scheme == "https" else 8123),
         username=unquote(url.username or "default"),
         password=unquote(url.password or ""),
-        database=current.clickhouse_database,
+        database=database(),
         connect_timeout=5,
         send_receive_timeout=seconds or current.query_client_seconds,
         query_retries=0,

@@ -20,8 +20,7 @@ def pick(plan: Pick, query_id: str) -> None:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.pick
-    current = settings.current()
-    sql = ddl.insert_by_shard(statement.sql, current.shards, current.clickhouse_database)
+    sql = ddl.insert_by_shard(statement.sql, settings.current().shards, clickhouse.database())
     clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 

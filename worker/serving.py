@@ -185,7 +185,7 @@ def write(held: Building, position: int, piece: int, settings: dict[str, object]
     last = HASHES - 1 if position == held.wanted - 1 else share * (position + 1) - 1
     statements = serving_plan.piece(piece, held.data_date, (share * position, last), settings)
     for statement, query_id in zip(statements, held.query_ids(position), strict=True):
-        sql = ddl.insert_by_shard(statement.sql, current().shards, current().clickhouse_database)
+        sql = ddl.insert_by_shard(statement.sql, current().shards, clickhouse.database())
         clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 

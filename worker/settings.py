@@ -8,7 +8,6 @@ the variable. This is the only module of the worker that reads the environment.
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -220,11 +219,6 @@ class Settings(BaseSettings):
     def token_ring(self) -> tuple[str, ...]:
         """The keys that sign links, newest first."""
         return tuple(key for key in self.token_keys.get_secret_value().split(",") if key)
-
-    @property
-    def clickhouse_database(self) -> str:
-        """The database that CLICKHOUSE_URL leads to."""
-        return urlsplit(self.clickhouse_url.get_secret_value()).path.strip("/") or "default"
 
     @property
     def shards(self) -> str | None:
