@@ -20,7 +20,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools chaos lives mutants recovery fuzz bench-http screenshots docs tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives plans mutants recovery fuzz bench-http bench-rows screenshots docs tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,14 @@ fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operat
 bench-http: $(DEMO) ## p50 and p99 of the HTTP side beside a bare FastAPI route; ARGS="--clients 50 --seconds 10"
 	@$(BIN)/python -m benchmarks.http $(ARGS)
 
+bench-rows: $(DEMO) ## what rows weigh and what the serving index costs, for docs/scale.md; ARGS="--people 1000000"
+	@$(BIN)/python -m benchmarks.rows $(ARGS)
+
 lives: $(DEV) ## walk through 2,000 new lives of runs; a choice of how many in RUN_LIVES=500
 	RUN_LIVES=$(or $(RUN_LIVES),2000) $(BIN)/pytest tests/integration/test_run_life.py $(ARGS)
+
+plans: $(DEV) ## what a claim reads beside a million finished runs; another number in CLAIM_FINISHED=100000
+	CLAIM_FINISHED=$(or $(CLAIM_FINISHED),1000000) $(BIN)/pytest tests/integration/test_claim_plans.py --timeout 600 --log-cli-level INFO $(ARGS)
 
 mutants: $(DEV) ## take out one guard at a time and see that its test notices; some of them in ARGS="fence kill"
 	$(BIN)/python tests/mutants.py $(ARGS)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 from xml.sax.saxutils import escape
@@ -37,8 +38,15 @@ CONFIG = """\
   <max_concurrent_queries>64</max_concurrent_queries>
   <keep_alive_timeout>30</keep_alive_timeout>
   <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
+  {native}
 </clickhouse>
 """
+# A cluster of servers that is told to each of them: one shard a server, each on its native port.
+NATIVE = """\
+<tcp_port>{port}</tcp_port>
+  <remote_servers><{cluster}>{shards}</{cluster}></remote_servers>
+"""
+SHARD = "<shard><replica><host>{host}</host><port>{port}</port></replica></shard>"
 USERS = """\
 <clickhouse>
   <profiles><default/></profiles>
@@ -47,7 +55,9 @@ USERS = """\
     <profile>default</profile><quota>default</quota></default></users>
 </clickhouse>
 """
-LISTEN = "SYSTEM START LISTEN HTTP; SELECT count() FROM file(0, LineAsString, 'line String')"
+CLUSTER = "local"
+LISTEN = "SYSTEM START LISTEN HTTP; {native}SELECT count() FROM file(0, LineAsString, 'line String')"
+LISTEN_NATIVE = "SYSTEM START LISTEN TCP; "
 
 
 class ClickHouse(Server):
@@ -55,13 +65,25 @@ class ClickHouse(Server):
     A ClickHouse server over HTTP, user ``default`` without a password.
 
     :param memory: most bytes that all its statements together may use
+    :param native_port: its port of the native protocol, by which servers of a cluster reach each other; none by default
+    :param shards: the native ports of all servers of the cluster ``local``, each of them a shard
     """
 
     name: ClassVar[str] = "ClickHouse"
 
-    def __init__(self, folder: Path, *, port: int | None = None, memory: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        memory: int = MEMORY_BYTES,
+        native_port: int | None = None,
+        shards: Sequence[int] = (),
+    ) -> None:
         super().__init__(folder, port=port)
         self.memory = memory
+        self.native_port = native_port
+        self.shards = tuple(shards)
 
     @property
     def url(self) -> str:
@@ -77,7 +99,7 @@ class ClickHouse(Server):
         engine = self.folder / "engine"
         engine.mkdir(exist_ok=True)
         names = {"data": escape(str(engine / "data")), "users": escape(str(engine / "users.xml"))}
-        config = CONFIG.format(host=HOST, port=self.port, memory=self.memory, **names)
+        config = CONFIG.format(host=HOST, port=self.port, memory=self.memory, native=self._native(), **names)
         (engine / "config.xml").write_text(config)
         (engine / "users.xml").write_text(USERS)
 
@@ -86,7 +108,8 @@ class ClickHouse(Server):
         binary = shutil.which("clickhouse")
         if binary:
             return [binary, "server", "--config-file", str(self.folder / "engine" / "config.xml")]
-        return [sys.executable, "-m", "local.clickhouse", str(self.folder / "engine")]
+        native = ["native"] if self.native_port else []
+        return [sys.executable, "-m", "local.clickhouse", str(self.folder / "engine"), *native]
 
     def answers(self) -> bool:
         """Whether a statement is answered."""
@@ -97,12 +120,20 @@ class ClickHouse(Server):
             except OSError:
                 return False
 
+    def _native(self) -> str:
+        """Say on which port it speaks the native protocol, and who else is of its cluster."""
+        if not self.native_port:
+            return ""
+        shards = "".join(SHARD.format(host=HOST, port=port) for port in self.shards)
+        return NATIVE.format(port=self.native_port, cluster=CLUSTER, shards=shards)
 
-def serve(folder: Path) -> None:
+
+def serve(folder: Path, *, native: bool) -> None:
     """
     Open the HTTP interface over the data in a folder until SIGTERM.
 
     :param folder: holds config.xml; the data lies in its folder ``data``
+    :param native: whether to open the port of the native protocol too
     """
     # Importing the engine reads a config.xml of the working directory, so the import comes before the move. It is an
     # import of the server's process alone: owners of a server import this module without the engine.
@@ -120,11 +151,11 @@ def serve(folder: Path) -> None:
     # The interface stays open as long as the same call has something left to do: reading this pipe to its end.
     os.dup2(hold, sys.stdin.fileno())
     # The format of this call becomes the default of every request, so it is the one that real servers answer in.
-    arguments = (LISTEN, "TabSeparated")
+    arguments = (LISTEN.format(native=LISTEN_NATIVE if native else ""), "TabSeparated")
     call = threading.Thread(target=engine.query, args=arguments, kwargs={"path": str(folder / "data")})
     call.start()
     call.join()
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]).resolve())
+    serve(Path(sys.argv[1]).resolve(), native="native" in sys.argv[2:])

@@ -71,8 +71,8 @@ GUARDS: Final = (
     Guard(
         "SKIP LOCKED in the claim",
         "worker/runs/claim.py",
-        "FOR UPDATE OF r SKIP LOCKED",
-        "FOR UPDATE OF r",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
         f"{TESTS}/test_run_claim.py::test_a_run_that_somebody_holds_is_passed_over",
     ),
     Guard(
@@ -183,8 +183,8 @@ GUARDS: Final = (
     Guard(
         "the least busy organization first",
         "worker/runs/claim.py",
-        "ORDER BY admitted.turn, admitted.rank DESC, admitted.chance",
-        "ORDER BY r.due_at",
+        "ORDER BY turn, rank DESC, chance\n        ) best",
+        "ORDER BY turn DESC\n        ) best",
         f"{TESTS}/test_run_claim.py::test_a_small_organization_is_next_beside_a_big_one",
     ),
     Guard(

@@ -216,6 +216,7 @@ class _Batch:
             self.settings.query_memory_bytes,
             self.settings.query_threads,
             lighter=self.first.error_code == errors.QueryMemoryLimit.code,
+            workload=self.settings.workload(self.first.run_type),
         )
 
     def _record(self, groups: Sequence[_Group], number: int) -> dict[str, str]:

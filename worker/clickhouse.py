@@ -6,6 +6,7 @@ gone. Failures leave as the :class:`~worker.errors.AttemptError` of their class;
 hosts, goes to the log only.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from clickhouse_connect.driver import httputil
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
-from worker import errors, log, settings
+from worker import ddl, errors, log, settings
 
 logger = log.get(__name__)
 
@@ -45,6 +46,8 @@ SHORT = 10
 LEAST_CONNECTIONS = 4
 # A connection that has been idle this long, in seconds, may have gone silent; making one takes milliseconds.
 IDLE_SECONDS = 5
+# What a statement says of itself in ClickHouse's own tables: whose work it is, nobody's data.
+TAGS = ("organization_id", "audience_id", "run_id", "fence", "batch", "batch_runs", "index_id")
 TOO_LARGE = ("Field value too long", "Too many form fields")
 # How a memory limit begins that the server or the user met, not the query; versions differ in their words.
 PRESSED = ("(total)", "(for user)", "User memory limit", "Total memory limit")
@@ -159,6 +162,11 @@ def ping() -> None:
     query("SELECT 1", seconds=SHORT)
 
 
+def database() -> str:
+    """Return the name of the database that CLICKHOUSE_URL leads to."""
+    return urlsplit(settings.current().clickhouse_url.get_secret_value()).path.strip("/") or "default"
+
+
 def forget() -> None:
     """Drop the client inherited from the parent process."""
     _way.cache_clear()
@@ -190,7 +198,7 @@ def _way(seconds: int | None = None) -> _Way:
         port=url.port or (8443 if url.scheme == "https" else 8123),
         username=unquote(url.username or "default"),
         password=unquote(url.password or ""),
-        database=url.path.strip("/") or "default",
+        database=database(),
         connect_timeout=5,
         send_receive_timeout=seconds or current.query_client_seconds,
         query_retries=0,
@@ -242,8 +250,12 @@ def _name(error: ClickHouseError) -> errors.AttemptError:
 
 
 def _sent(chosen: Mapping[str, Any] | None, query_id: str | None) -> dict[str, Any]:
-    """Return the settings to send with a statement."""
-    sent = dict(chosen or {})
+    """Return the settings to send with a statement: what shards need, what it is about, what it asks for itself."""
+    sent: dict[str, Any] = dict(ddl.ACROSS_SHARDS if settings.current().shards else {})
+    tags = log.bound(*TAGS)
+    if tags:
+        sent["log_comment"] = json.dumps(tags)
+    sent |= chosen or {}
     if query_id:
         sent["query_id"] = query_id
     return sent

@@ -134,7 +134,13 @@ def _write(
 ) -> None:
     """Write piece after piece; what was built from data that has moved since is not ready."""
     settings = configuration.current()
-    limits = plan.limits(settings.query_seconds, settings.query_memory_bytes, settings.query_threads, lighter=False)
+    limits = plan.limits(
+        settings.query_seconds,
+        settings.query_memory_bytes,
+        settings.query_threads,
+        lighter=False,
+        workload=settings.workload("daily"),
+    )
 
     def renew() -> bool:
         with transaction() as connection:

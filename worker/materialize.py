@@ -110,6 +110,7 @@ def _plan(claim: runs.Claim, settings: Settings, snapshot_key: UUID, written_on:
         written_on=written_on,
         row_limit=snapshots.PREVIEW_ROWS if claim.run_type == "preview" else None,
         lighter=claim.error_code == errors.QueryMemoryLimit.code,
+        workload=settings.workload(claim.run_type),
         max_execution_seconds=settings.query_seconds,
         max_memory_bytes=settings.query_memory_bytes,
         max_threads=settings.query_threads,

@@ -96,6 +96,7 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     max_threads: int = 0,
     row_limit: int | None = None,
     lighter: bool = False,
+    workload: str = "",
 ) -> Plan:
     """
     Plan one execution.
@@ -106,6 +107,7 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     :param max_threads: 0 leaves it to ClickHouse
     :param row_limit: store the first so many results only; counts stay whole
     :param lighter: spill to disk, use few threads and write small blocks, after a run met its memory limit
+    :param workload: whose resources ClickHouse is to use; empty leaves it to ClickHouse
     """
     conditions, values = _conditions(config.filters)
     fragments = {"person_columns": ", ".join(person.COLUMNS), "filters": conditions}
@@ -114,7 +116,7 @@ def build(  # noqa: PLR0913 - a run's own values and a deployment's limits, all 
     asked = values | _asked(config, data_date)
     key = {"snapshot_key": str(snapshot_key), "written_on": written_on}
     limit = {"row_limit": EVERYBODY if row_limit is None else row_limit}
-    settings = limits(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter)
+    settings = limits(max_execution_seconds, max_memory_bytes, max_threads, lighter=lighter, workload=workload)
     return Plan(
         strategy=STRATEGY,
         count=Statement(queries.count.substitute(fragments), asked, settings),
@@ -134,7 +136,7 @@ def _asked(config: AudienceConfig, data_date: date) -> dict[str, Any]:
     }
 
 
-def limits(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> dict[str, Any]:
+def limits(seconds: int, memory_bytes: int, threads: int, *, lighter: bool, workload: str = "") -> dict[str, Any]:
     """Return the settings of a statement: its limits, and what a server's profile must not change under us."""
     settings: dict[str, Any] = {
         "max_execution_time": seconds,
@@ -142,6 +144,8 @@ def limits(seconds: int, memory_bytes: int, threads: int, *, lighter: bool) -> d
         "join_use_nulls": 0,
         "transform_null_in": 0,
     }
+    if workload:
+        settings["workload"] = workload
     if threads:
         settings["max_threads"] = threads
     if lighter:

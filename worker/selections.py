@@ -7,7 +7,7 @@ What a pick has found stands in ``selections`` for two days; nothing but its own
 from collections.abc import Mapping
 from uuid import UUID
 
-from worker import clickhouse
+from worker import clickhouse, ddl, settings
 from worker.clickhouse import Answer
 from worker.plan import Counted
 from worker.serving_plan import Pick
@@ -20,7 +20,8 @@ def pick(plan: Pick, query_id: str) -> None:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.pick
-    clickhouse.command(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
+    sql = ddl.insert_by_shard(statement.sql, settings.current().shards, clickhouse.database())
+    clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
 def tally(plan: Pick, query_id: str) -> list[Counted]:
@@ -41,7 +42,8 @@ def freeze(plan: Pick, query_id: str) -> Answer:
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.freeze
-    return clickhouse.command(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
+    sql = ddl.global_by_shard(statement.sql, settings.current().shards)
+    return clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
 def whole(plan: Pick, rows: Mapping[UUID, int], query_id: str) -> set[UUID]:

@@ -16,10 +16,11 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, or_, sele
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger
 
-from worker import clickhouse, serving_plan
+from worker import clickhouse, ddl, serving_plan
 from worker.database import moment
 from worker.errors import ClaimLost
 from worker.models import serving_indexes as indexes
+from worker.settings import current
 
 Versions = tuple[int, int, int]
 """Of the day's signals, of people and of the plan."""
@@ -31,10 +32,12 @@ HASHES: Final = 2**64
 # What no index names any more may belong to an INSERT that is still going on; none takes this long, in seconds.
 ORPHAN_SECONDS: Final = 3600
 
+PEOPLE: Final = "SELECT max(people) FROM (SELECT count() AS people FROM people GROUP BY shardNum())"
+
 PARTITIONS: Final = """
-SELECT DISTINCT table, toUInt64(partition) AS piece
+SELECT DISTINCT replaceOne(table, '_shard', '') AS name, toUInt64(partition) AS piece
 FROM system.parts
-WHERE database = currentDatabase() AND table IN ('serving_index', 'serving_texts') AND active
+WHERE database = currentDatabase() AND name IN ('serving_index', 'serving_texts') AND active
     AND modification_time <= now() - {seconds:UInt32}
     AND piece NOT IN {known:Array(UInt64)}
 """
@@ -182,20 +185,26 @@ def write(held: Building, position: int, piece: int, settings: dict[str, object]
     last = HASHES - 1 if position == held.wanted - 1 else share * (position + 1) - 1
     statements = serving_plan.piece(piece, held.data_date, (share * position, last), settings)
     for statement, query_id in zip(statements, held.query_ids(position), strict=True):
-        clickhouse.command(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
+        sql = ddl.insert_by_shard(statement.sql, current().shards, clickhouse.database())
+        clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
 def people() -> int:
-    """Count the people that an index must know of."""
-    return int(clickhouse.query("SELECT count() FROM people", seconds=clickhouse.SHORT).rows[0][0])
+    """Count the people that an index must know of, on the shard that has most of them."""
+    return int(clickhouse.query(PEOPLE, seconds=clickhouse.SHORT).rows[0][0])
 
 
 def sweep(known: Collection[int]) -> int:
     """Drop the pieces that no index names, whole partitions, and return how many went."""
-    found = clickhouse.query(PARTITIONS, {"known": sorted(known), "seconds": ORPHAN_SECONDS}, seconds=clickhouse.SHORT)
+    shards = current().shards
+    found = clickhouse.query(
+        ddl.parts_by_shard(PARTITIONS, shards),
+        {"known": sorted(known), "seconds": ORPHAN_SECONDS},
+        seconds=clickhouse.SHORT,
+    )
     rows: Sequence[Sequence[object]] = found.rows
     for table, piece in rows:
-        clickhouse.command(f"ALTER TABLE {table} DROP PARTITION {int(str(piece))}")
+        clickhouse.command(ddl.alter_by_shard(f"ALTER TABLE {table} DROP PARTITION {int(str(piece))}", shards))
     return len(rows)
 
 

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     clickhouse_url: SecretStr = Field(description="ClickHouse over HTTP: http://user:password@host:port/database.")
     clickhouse_cluster: str = Field("", description="Cluster for ON CLUSTER in migrations; empty for one server.")
     clickhouse_replicated: bool = Field(False, description="Whether migrations create Replicated engines.")
+    clickhouse_sharded: bool = Field(
+        False, description="Whether the cluster has several shards, each with a part of every table (docs/scale.md)."
+    )
 
     log_format: Literal["json", "console"] = Field("json", description="One JSON line an event, or coloured text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least level logged.")
@@ -65,6 +68,8 @@ class Settings(BaseSettings):
     query_client_seconds: int = Field(130, ge=2, description="How long the client waits for a statement, in seconds.")
     query_memory_bytes: int = Field(4_000_000_000, ge=1_000_000, description="max_memory_usage of one statement.")
     query_threads: int = Field(0, ge=0, description="max_threads of one statement; 0 leaves it to ClickHouse.")
+    query_workload: str = Field("", description="ClickHouse's workload of daily statements; empty for its default.")
+    query_workload_manual: str = Field("", description="The same of the statements that somebody waits for.")
     index_wait_seconds: float = Field(
         600, ge=0, description="How long daily runs wait for their day's serving index, in seconds; 0 for no index."
     )
@@ -164,6 +169,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _shards_are_of_a_cluster(self) -> Self:
+        """Refuse shards that nobody names."""
+        if self.clickhouse_sharded and not self.clickhouse_cluster:
+            raise ValueError("CLICKHOUSE_SHARDED needs CLICKHOUSE_CLUSTER, the cluster that the shards are of")
+        return self
+
+    @model_validator(mode="after")
     def _addresses_are_spelled_right(self) -> Self:
         """Refuse an address of another kind of server before anything connects to it."""
         kinds = {
@@ -207,6 +219,15 @@ class Settings(BaseSettings):
     def token_ring(self) -> tuple[str, ...]:
         """The keys that sign links, newest first."""
         return tuple(key for key in self.token_keys.get_secret_value().split(",") if key)
+
+    @property
+    def shards(self) -> str | None:
+        """The cluster whose shards hold the tables; None for one server, or one shard with its replicas."""
+        return self.clickhouse_cluster if self.clickhouse_sharded else None
+
+    def workload(self, run_type: str) -> str:
+        """Name ClickHouse's workload of a run's statements: somebody waits for all but the daily ones."""
+        return self.query_workload if run_type == "daily" else self.query_workload_manual
 
     @property
     def anomaly_limits(self) -> dict[str, Any]:

@@ -56,6 +56,11 @@ def test_secrets_are_not_shown(environment):
         ("DATABASE_URL", "", "DATABASE_URL is not set"),
         ("DATABASE_URL", "mysql://swordfish", "DATABASE_URL must start with postgresql+psycopg://"),
         ("REDIS_URL", "amqp://swordfish", "REDIS_URL must start with redis:// or rediss://"),
+        (
+            "CLICKHOUSE_SHARDED",
+            "true",
+            "CLICKHOUSE_SHARDED needs CLICKHOUSE_CLUSTER, the cluster that the shards are of",
+        ),
         ("CLICKHOUSE_URL", "clickhouse://swordfish", "CLICKHOUSE_URL must start with http:// or https://"),
         ("STORAGE_URL", "exports", "STORAGE_URL must start with file:/// or s3://"),
         ("MAIL_URL", "http://swordfish", "MAIL_URL must start with smtp:// or file:///"),

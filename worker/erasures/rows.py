@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, Final
 from uuid import UUID
 
-from worker import clickhouse, settings
+from worker import clickhouse, ddl, settings
 from worker.erasures.asked import Rewrite
 from worker.errors import SnapshotMismatch
 
@@ -75,7 +75,8 @@ def delete(written_on: date, keys: Collection[UUID]) -> None:
     """Delete everything under these keys of one day, and wait until it is gone from the disk's live parts."""
     for some in _some(keys):
         values = {"written_on": written_on, "keys": some}
-        clickhouse.command(_statement("forget"), values, options={"mutations_sync": 2}, seconds=PATIENCE_SECONDS)
+        sql = ddl.alter_by_shard(_statement("forget"), settings.current().shards)
+        clickhouse.command(sql, values, options={"mutations_sync": 2}, seconds=PATIENCE_SECONDS)
 
 
 def remain(hem_hash: int, keys: Collection[UUID]) -> bool:

@@ -43,5 +43,5 @@ SELECT
     ),
     $person_columns
 FROM people
-INNER JOIN ranked USING (hem_hash)
+GLOBAL INNER JOIN ranked USING (hem_hash)
 WHERE hem_hash IN (SELECT hem_hash FROM picked)

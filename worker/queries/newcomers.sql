@@ -4,7 +4,7 @@ FROM audience_results
 WHERE written_on = {written_on:Date}
     AND snapshot_key = {snapshot_key:UUID}
     AND rank > {beyond:UInt64}
-    AND hem_hash NOT IN (
+    AND hem_hash GLOBAL NOT IN (
         SELECT hem_hash
         FROM audience_results
         WHERE written_on = {earlier_written_on:Date} AND snapshot_key = {earlier_key:UUID}

@@ -2,7 +2,7 @@
 INSERT INTO selections (batch, written_on, number, candidates, results, people)
 WITH
 $fold
-SELECT {batch:UUID}, {written_on:Date}, number, candidates, results, people
+SELECT {batch:UUID} AS batch, {written_on:Date} AS written_on, number, candidates, results, people
 FROM
 (
     $members

@@ -3,7 +3,7 @@
 INSERT INTO serving_index (piece, topic_id, hem_hash, score, flags, $columns)
 WITH
 $fold
-SELECT {piece:UInt64}, topic_id, hem_hash, score, flags, $columns
+SELECT {piece:UInt64} AS piece, topic_id, hem_hash, score, flags, $columns
 FROM intent_signals AS signal
 LEFT ANY JOIN
 (

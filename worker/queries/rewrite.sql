@@ -6,7 +6,7 @@ WITH
         FROM audience_results
         WHERE written_on = {written_on:Date}
             AND snapshot_key = {old_key:UUID}
-            AND hem_hash IN (SELECT hem_hash FROM erased_people)
+            AND hem_hash GLOBAL IN (SELECT hem_hash FROM erased_people)
     ) AS gone
 SELECT shown.* REPLACE (
     {new_key:UUID} AS snapshot_key,

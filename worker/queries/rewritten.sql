@@ -10,7 +10,7 @@ SELECT
     countIf(NOT new AND erased)
 FROM
 (
-    SELECT rank, snapshot_key = {new_key:UUID} AS new, hem_hash IN (SELECT hem_hash FROM erased_people) AS erased
+    SELECT rank, snapshot_key = {new_key:UUID} AS new, hem_hash GLOBAL IN (SELECT hem_hash FROM erased_people) AS erased
     FROM audience_results
     WHERE written_on = {written_on:Date} AND snapshot_key IN ({old_key:UUID}, {new_key:UUID})
 )

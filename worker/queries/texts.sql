@@ -2,7 +2,7 @@
 INSERT INTO serving_texts (piece, field, code, text)
 WITH
 $fold
-SELECT {piece:UInt64}, pair.1, cityHash64(pair.2), pair.2
+SELECT {piece:UInt64} AS piece, pair.1 AS field, cityHash64(pair.2) AS code, pair.2 AS text
 FROM
 (
     SELECT arrayJoin(arrayConcat($texts)) AS pair

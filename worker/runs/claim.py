@@ -38,7 +38,8 @@ from worker.runs.status import RUNNING
 # used up its own goes on when nobody below theirs waits. An operator's limit on an organization always holds, and whom
 # it stops keeps nobody waiting. Among the equally busy chance decides: by age, whoever queued thousands first would be
 # served to the end. A batch is one statement, so it takes one place; it holds runs of one date, none of which has to be
-# alone. The CTE `due` takes exactly as many rows as it should under every plan.
+# alone. The CTE `due` looks the best up one by one, in their order, and takes exactly as many as it should under every
+# plan; joined with all of them, a large table would be read as often as somebody waits.
 # The statuses are literals, so that a generic plan keeps the partial indexes.
 CLAIM = text(
     """
@@ -89,15 +90,16 @@ CLAIM = text(
         SELECT CASE WHEN solo OR data_date IS DISTINCT FROM :batch_date THEN 1 ELSE :wanted END AS together
         FROM admitted ORDER BY turn, rank DESC, chance LIMIT 1
     ), due AS (
-        SELECT r.id FROM runs r
-        JOIN admitted USING (id)
-        WHERE r.status = 'queued'
-          AND ((SELECT together FROM first) = 1 OR (NOT admitted.solo AND admitted.data_date = :batch_date))
-        ORDER BY admitted.turn, admitted.rank DESC, admitted.chance
+        SELECT r.id
+        FROM (
+            SELECT id FROM admitted
+            WHERE (SELECT together FROM first) = 1 OR (NOT solo AND data_date = :batch_date)
+            ORDER BY turn, rank DESC, chance
+        ) best
+        CROSS JOIN LATERAL (SELECT id FROM runs WHERE id = best.id AND status = 'queued' FOR UPDATE SKIP LOCKED) r
         LIMIT CASE
             WHEN (SELECT count(DISTINCT statement) FROM running) < :lane_max THEN (SELECT together FROM first) ELSE 0
         END
-        FOR UPDATE OF r SKIP LOCKED
     )
     UPDATE runs r SET
         status = 'running',

@@ -1,5 +1,5 @@
 -- Who researched what, how intensely, day by day. Owners replace a day by REPLACE PARTITION.
-CREATE TABLE IF NOT EXISTS intent_signals$on_cluster
+CREATE TABLE IF NOT EXISTS intent_signals$of_shard$on_cluster
 (
     data_date Date,
     topic_id  UInt32,

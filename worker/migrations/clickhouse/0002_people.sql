@@ -1,5 +1,5 @@
 -- One row a person. Owners replace the table by EXCHANGE TABLES. Short granules: a run reads scattered people.
-CREATE TABLE IF NOT EXISTS people$on_cluster
+CREATE TABLE IF NOT EXISTS people$of_shard$on_cluster
 (
     hem_hash                    UInt64 COMMENT 'cityHash64(hashed_email)',
     hashed_email                String,

@@ -1,5 +1,5 @@
 -- What the topics are called. One row a topic.
-CREATE TABLE IF NOT EXISTS topics$on_cluster
+CREATE TABLE IF NOT EXISTS topics$of_shard$on_cluster
 (
     topic_id UInt32,
     name     Nullable(String),

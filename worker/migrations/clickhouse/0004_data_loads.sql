@@ -1,5 +1,5 @@
 -- A row says that this version of a data set is complete; the highest version of a day counts.
-CREATE TABLE IF NOT EXISTS data_loads$on_cluster
+CREATE TABLE IF NOT EXISTS data_loads$of_shard$on_cluster
 (
     dataset   LowCardinality(String) COMMENT 'signals or people',
     data_date Date,

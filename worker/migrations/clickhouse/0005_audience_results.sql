@@ -1,6 +1,6 @@
 -- The frozen result rows of every execution, under its snapshot key. Retention drops whole parts, never rows. Short
 -- granules: a page of results is a hundred rows of all columns.
-CREATE TABLE IF NOT EXISTS audience_results$on_cluster
+CREATE TABLE IF NOT EXISTS audience_results$of_shard$on_cluster
 (
     snapshot_key                UUID,
     written_on                  Date,

@@ -1,2 +1,2 @@
 -- A changed retention reaches the table that already stands.
-ALTER TABLE audience_results$on_cluster MODIFY TTL written_on + toIntervalDay($retention_days);
+ALTER TABLE audience_results$of_shard$on_cluster MODIFY TTL written_on + toIntervalDay($retention_days);

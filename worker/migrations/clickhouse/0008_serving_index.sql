@@ -1,6 +1,6 @@
 -- A day's signals beside what filters ask about their people, ordered by topic. Texts are codes, cityHash64 of the
 -- folded text and 0 for none. A piece belongs to one execution of one INSERT; only pieces that Postgres names are read.
-CREATE TABLE IF NOT EXISTS serving_index$on_cluster
+CREATE TABLE IF NOT EXISTS serving_index$of_shard$on_cluster
 (
     piece                  UInt64,
     topic_id               UInt32,
@@ -27,7 +27,7 @@ ENGINE = $merge_tree
 PARTITION BY piece
 ORDER BY (topic_id, hem_hash);
 -- The texts behind the codes of the fields that are searched for a part of the text.
-CREATE TABLE IF NOT EXISTS serving_texts$on_cluster
+CREATE TABLE IF NOT EXISTS serving_texts$of_shard$on_cluster
 (
     piece UInt64,
     field LowCardinality(String),

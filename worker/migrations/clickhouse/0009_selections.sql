@@ -1,5 +1,5 @@
 -- Whom a batch has picked, before they are frozen: a row an audience, under its number in the batch.
-CREATE TABLE IF NOT EXISTS selections$on_cluster
+CREATE TABLE IF NOT EXISTS selections$of_shard$on_cluster
 (
     batch      UUID,
     written_on Date,
