@@ -162,8 +162,8 @@ GUARDS: Final = (
     Guard(
         "runs that must be alone",
         "worker/runs/claim.py",
-        "NOT admitted.solo AND ",
-        "",
+        "NOT solo AND data_date",
+        "data_date",
         f"{TESTS}/test_run_claim_batch.py::test_a_run_that_must_be_alone_is_claimed_alone",
     ),
     Guard(
