@@ -282,8 +282,8 @@ def test_a_claim_lost_on_the_way_publishes_nothing(people, audience_id):
 
 def test_a_worker_with_no_time_left_hands_its_run_back(people, audience_id, monkeypatch):
     """A run that cannot end within the grace is queued again, due at once, uncharged."""
-    monkeypatch.setenv("LEASE_SECONDS", "0.6")
-    monkeypatch.setenv("LEASE_MARGIN_SECONDS", "0.1")
+    monkeypatch.setenv("LEASE_SECONDS", "6")
+    monkeypatch.setenv("LEASE_MARGIN_SECONDS", "1")
     settings.current.cache_clear()
     queued = manual.queue(audience_id)
     claim = _claim()
