@@ -10,12 +10,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from sqlalchemy import text
+
 from local.environment import whole
 from local.servers import Servers
-from worker import clickhouse, database, log, migrate, settings
+from worker import clickhouse, database, log, migrate, models, settings
 
 STORES: Final = frozenset({"postgres", "redis", "clickhouse"})
 # Statements that are no part of what is measured, merges of everything among them, may take this long, in seconds.
@@ -25,20 +28,30 @@ MERGING: Final = "SELECT count() FROM system.merges"
 Answer = TypeVar("Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Running servers, a folder for whatever else is needed, and the settings that lead a program to them."""
+
+    servers: Servers
+    folder: Path
+    environment: dict[str, str]
+
+
 @contextmanager
-def site(**chosen: str) -> Iterator[Servers]:
+def site(**chosen: str) -> Iterator[Site]:
     """
     Start Postgres, Redis and ClickHouse, lead this process to them, and create all tables.
 
     :param chosen: settings that differ from their defaults
     """
     log.configure("console", "ERROR")
-    with tempfile.TemporaryDirectory(prefix="aw-") as folder, Servers(Path(folder), only=STORES) as servers:
+    with tempfile.TemporaryDirectory(prefix="aw-") as name, Servers(Path(name), only=STORES) as servers:
         say("The servers are up.")
-        lead({**servers.environment(), "LOG_LEVEL": "ERROR", **chosen})
+        here = Site(servers, Path(name), {**servers.environment(), "LOG_LEVEL": "ERROR", **chosen})
+        lead(here.environment)
         migrate.migrate()
         try:
-            yield servers
+            yield here
         finally:
             database.engine().dispose()
 
@@ -75,6 +88,13 @@ def emptied(*tables: str) -> None:
     """Empty tables of ClickHouse."""
     for table in tables:
         clickhouse.command(f"TRUNCATE TABLE {table}", seconds=PATIENCE)
+
+
+def emptied_postgres() -> None:
+    """Empty all tables of Postgres."""
+    names = ", ".join(table.name for table in models.metadata.sorted_tables)
+    with database.transaction() as connection:
+        connection.execute(text(f"TRUNCATE {names}"))
 
 
 def awaited(happened: Callable[[], Answer], what: str, *, seconds: float = PATIENCE, every: float = 0.2) -> Answer:
