@@ -5,10 +5,11 @@ Where benchmarks run: servers of their own, from wheels, in a folder of their ow
 """
 
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def site(**chosen: str) -> Iterator[Site]:
     :param chosen: settings that differ from their defaults
     """
     log.configure("console", "ERROR")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="aw-") as name, Servers(Path(name), only=STORES) as servers:
         say("The servers are up.")
         here = Site(servers, Path(name), {**servers.environment(), "LOG_LEVEL": "ERROR", **chosen})
@@ -90,9 +92,9 @@ def emptied(*tables: str) -> None:
         clickhouse.command(f"TRUNCATE TABLE {table}", seconds=PATIENCE)
 
 
-def emptied_postgres() -> None:
-    """Empty all tables of Postgres."""
-    names = ", ".join(table.name for table in models.metadata.sorted_tables)
+def emptied_postgres(*, but: Collection[str] = ()) -> None:
+    """Empty all tables of Postgres, or all but some."""
+    names = ", ".join(table.name for table in models.metadata.sorted_tables if table.name not in but)
     with database.transaction() as connection:
         connection.execute(text(f"TRUNCATE {names}"))
 
