@@ -50,11 +50,11 @@ class Kind:
     filters: dict[str, Any]
 
 
-KINDS: Final = (
-    Kind("small", 10, {"role.isCeo": True, "company.industryGroups": {"values": ["finance", "energy"]}}),
-    Kind("medium", 10, {"role.departments": {"values": ["marketing"]}}),
-    Kind("large", 40, {"contact.hasBusinessEmail": True}),
-)
+KINDS: Final = {
+    "small": Kind("small", 10, {"role.isCeo": True, "company.industryGroups": {"values": ["finance", "energy"]}}),
+    "medium": Kind("medium", 10, {"role.departments": {"values": ["marketing"]}}),
+    "large": Kind("large", 40, {"contact.hasBusinessEmail": True}),
+}
 JOIN, DIRECT, COLD, WARM = "join", "direct", "ours, cold", "ours, warm"
 WAYS: Final = (JOIN, DIRECT, COLD, WARM)
 
@@ -84,7 +84,7 @@ def main() -> int:
             size = clickhouse.query(SIZE).rows[0][0]
             say(f"The index over {now:,} people was built in {seconds:.1f} s.")
             built.append([f"{now:,}", str(len(index.pieces)), report.written(seconds), report.written(size / 2**20)])
-            measured += _measured(now, index, sizes, options.rounds)
+            measured += _measured(now, index, sizes, options)
     _section(measured, built, sizes, options).publish(options.docs)
     return 0
 
@@ -94,6 +94,7 @@ def _options() -> argparse.Namespace:
     parser = report.parser("Measure one run: join, direct, ours.")
     parser.add_argument("--people", type=report.millions, nargs="+", default=[1, 5], help="populations, in millions")
     parser.add_argument("--signals", type=report.millions, default=6.0, help="signals of the day, in millions")
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS), help="audiences by their results")
     parser.add_argument("--rounds", type=report.whole, default=5, help="how often each is measured")
     return parser.parse_args()
 
@@ -117,10 +118,11 @@ def _index() -> serving.Index:
     return prepared.index
 
 
-def _measured(people: int, index: serving.Index, sizes: Sizes, rounds: int) -> Iterator[Measured]:
+def _measured(people: int, index: serving.Index, sizes: Sizes, options: argparse.Namespace) -> Iterator[Measured]:
     """Let the four ways take turns for each kind of audience; the first round only warms up."""
     _keep_twin()
-    for kind in KINDS:
+    rounds = options.rounds
+    for kind in (KINDS[name] for name in options.kinds):
         took: dict[str, list[float]] = {way: [] for way in WAYS}
         counts: dict[str, list[Counted]] = {way: [] for way in WAYS}
         for turn in range(rounds + 1):

@@ -82,6 +82,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.claims > options.due:
         parser.error("there must be at least as many due runs as claims")
+    if options.finished % options.due:
+        parser.error("the finished runs must be a multiple of the due ones: each audience has as many")
     return options
 
 
