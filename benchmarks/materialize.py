@@ -30,7 +30,8 @@ alone. *Join* joins people on the hash of their e-mail; *direct* is `hem_hash IN
 take turns, each with an audience it was never asked before; *cold* is the first audience over an index whose parts are
 new, *warm* a later one. The query cache is off for all.
 
-Again: `make bench-materialize ARGS="--people 1 5 20 40"`; 40 million people need some 20 GB below `TMPDIR`.
+Again: `make bench-materialize ARGS="--people 1 5 20 40 --signals 30"`; 40 million people
+need some 20 GB below `TMPDIR`.
 """
 INDEX: Final = ("serving_index", "serving_texts")
 WRITTEN: Final = ("audience_results", "selections")
@@ -193,16 +194,21 @@ def _section(
 ) -> report.Section:
     """Put together what was measured."""
     direct = {(one.people, one.kind): spread(one.seconds).median for one in measured if one.way == DIRECT}
+    fewest = {(one.kind, one.way): spread(one.seconds).median for one in measured if one.people == sizes.people}
     rows: list[list[str]] = []
     bars: list[Bar] = []
     for one in measured:
         took, rival = spread(one.seconds), direct[one.people, one.kind]
         people, results = f"{one.people:,}", f"{one.counted.results:,}"
         candidates = f"{one.counted.candidates:,}"
-        rows.append([people, candidates, results, one.way, *took.cells(1000), report.times(rival, took.median)])
+        ratios = [report.times(rival, took.median), report.times(took.median, fewest[one.kind, one.way])]
+        rows.append([people, candidates, results, one.way, *took.cells(1000), *ratios])
         group = f"{people} people, {results} results"
         bars.append(Bar(group if one.way == JOIN else bars[-1].group, one.way, took.median * 1000, one.way == WARM))
-    columns = ("people", "candidates", "results", "way", "median ms", "min", "max", "times faster than direct")
+    columns = (
+        *("people", "candidates", "results", "way", "median ms", "min", "max"),
+        *("times faster than direct", "times itself at the fewest people"),
+    )
     return report.Section(
         name="materialize",
         title="One audience, from config to verified snapshot",

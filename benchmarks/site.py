@@ -60,6 +60,8 @@ def site(**chosen: str) -> Iterator[Site]:
 
 def lead(environment: dict[str, str]) -> None:
     """Give this process, and whatever it starts, these settings and no others."""
+    if database.engine.cache_info().currsize:
+        database.engine().dispose()
     found = whole(environment)
     os.environ.clear()
     os.environ.update(found)
