@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final
-from uuid import NAMESPACE_DNS, UUID, uuid5
+from uuid import NAMESPACE_DNS, uuid5
 
 from sqlalchemy import text
 
@@ -142,7 +142,7 @@ def _ours(here: Site, wanted: Sequence[Definition]) -> float:
             for one in wanted:
                 audiences.add(
                     connection,
-                    organization_id=UUID(str(one.organization_id)),
+                    organization_id=one.organization_id,
                     name=one.name,
                     config=audience.parse(one.config),
                     status="active",

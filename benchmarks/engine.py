@@ -115,7 +115,8 @@ def _ours(here: Site, runs: int) -> Took:
 
 def _own(here: Site, runs: int, batch_runs: int) -> tuple[list[float], list[float]]:
     """Work on so many runs in this process."""
-    lead({**here.environment, "BATCH_RUNS": str(batch_runs), "LANE_MAX_STATEMENTS": "1"})
+    alone = {"BATCH_RUNS": str(batch_runs), "LANE_MAX_STATEMENTS": "1", "DRAIN_SECONDS": "180"}
+    lead({**here.environment, **alone})
     emptied_postgres(but=("data_dates", "serving_indexes"))
     _save(runs)
     daily.queue_daily_runs()

@@ -10,7 +10,6 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 from benchmarks import report, strategies
@@ -128,7 +127,7 @@ def _measured(people: int, index: serving.Index, sizes: Sizes, options: argparse
         counts: dict[str, list[Counted]] = {way: [] for way in WAYS}
         for turn in range(rounds + 1):
             first, own = (_config(kind, sizes, number, 2 * rounds + 2) for number in (turn, rounds + 1 + turn))
-            for way, act in _acts(first, own, index, index.data_date).items():
+            for way, act in _acts(first, own, index).items():
                 if way == COLD:
                     _renew(index)
                 seconds, counted = timed(act)
@@ -142,13 +141,11 @@ def _measured(people: int, index: serving.Index, sizes: Sizes, options: argparse
         yield from (Measured(people, kind.name, way, took[way], _typical(counts[way])) for way in WAYS)
 
 
-def _acts(
-    config: AudienceConfig, other: AudienceConfig, index: serving.Index, day: date
-) -> dict[str, Callable[[], Counted]]:
+def _acts(config: AudienceConfig, other: AudienceConfig, index: serving.Index) -> dict[str, Callable[[], Counted]]:
     """What is done in one round: the same audience for three ways, one of its own for the cold index."""
     return {
-        JOIN: lambda: strategies.joined(config, day),
-        DIRECT: lambda: strategies.direct(config, day),
+        JOIN: lambda: strategies.joined(config, index.data_date),
+        DIRECT: lambda: strategies.direct(config, index.data_date),
         COLD: lambda: strategies.picked([other], index)[0],
         WARM: lambda: strategies.picked([config], index)[0],
     }

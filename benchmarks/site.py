@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from sqlalchemy import text
 
 from local.environment import whole
+from local.sample.data import CHUNK_ROWS
 from local.servers import Servers
 from worker import clickhouse, database, log, migrate, models, settings
 
@@ -77,7 +78,7 @@ def say(sentence: str) -> None:
 
 def told(what: str, done: int, total: int) -> None:
     """Tell an onlooker of rows being made, in tenths."""
-    if done == total or done * 10 // total != max(0, done - 125_000) * 10 // total:
+    if done == total or done * 10 // total != max(0, done - CHUNK_ROWS) * 10 // total:
         say(f"{what}: {done:,} of {total:,}")
 
 
