@@ -64,6 +64,15 @@ demo-proof: $(DEV) ## the demo at full size, every count checked against the ora
 fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operation, SEED=1
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
 
+# Each measures ours beside a rival, in one run, and writes its section of docs/benchmarks.md.
+BENCHMARKS := bench-materialize bench-day bench-queue bench-engine bench-export
+.PHONY: bench $(BENCHMARKS)
+
+bench: $(BENCHMARKS) ## measure everything beside its rivals and write docs/benchmarks.md; also one by one, as bench-day
+
+$(BENCHMARKS): bench-%: $(DEMO)
+	@$(BIN)/python -m benchmarks.$* $(ARGS)
+
 bench-http: $(DEMO) ## p50 and p99 of the HTTP side beside a bare FastAPI route; ARGS="--clients 50 --seconds 10"
 	@$(BIN)/python -m benchmarks.http $(ARGS)
 

@@ -58,6 +58,11 @@ class Sizes:
     days: int = 2
     seed: int = 1
 
+    @property
+    def strangers(self) -> int:
+        """The first number that belongs to nobody, senders of signals whom the people lack among them."""
+        return self.people * 26 // 25 + 1
+
     def of_day(self, position: int) -> int:
         """How many signals a day has; the first days take what cannot be shared out."""
         return self.signals // self.days + (position < self.signals % self.days)
@@ -95,15 +100,27 @@ def build(sizes: Sizes, told: Told) -> None:
     clickhouse.command(MARK, _mark(sizes))
 
 
-def _insert(what: str, rows: int, sizes: Sizes, told: Told, places: dict[str, Any]) -> None:
+def grow(sizes: Sizes, people: int, told: Told, *, first: int) -> None:
+    """
+    Add people to a sample, none of whom has sent a signal, and say once more that its newest day is ready.
+
+    :param people: how many
+    :param first: the number of the first, at least :attr:`Sizes.strangers`
+    """
+    newest = dates(sizes)[-1]
+    _insert("people", people, sizes, told, {"newest": newest}, first=first)
+    loads.make_ready(newest)
+
+
+def _insert(what: str, rows: int, sizes: Sizes, told: Told, places: dict[str, Any], *, first: int = 0) -> None:
     """Make the rows of one table, or of one day, in chunks."""
     values = asdict(sizes) | {"first_topic": FIRST_TOPIC, "topic_step": TOPIC_STEP} | places
     name = f"{what} of {places['data_date']}" if "data_date" in places else what
     told(name, 0, rows)
-    for first, count in _chunks(rows):
-        sent = values | {"first": first, "count": count}
+    for made, count in _chunks(rows):
+        sent = values | {"first": first + made, "count": count}
         clickhouse.command(_statements()[what], sent, options={"max_insert_threads": 2, "max_threads": 2})
-        told(name, first + count, rows)
+        told(name, made + count, rows)
 
 
 def _chunks(rows: int) -> Iterator[tuple[int, int]]:

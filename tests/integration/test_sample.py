@@ -99,6 +99,16 @@ def test_data_that_stands_is_recognised_and_other_data_is_not(clickhouse, made):
     assert not sample.stands(SIZES)
 
 
+def test_a_sample_may_grow_by_people_who_sent_nothing(clickhouse, made):
+    """Known senders stay as many as they were, and whoever was nobody stays so."""
+    senders = "SELECT countIf(hem_hash IN (SELECT hem_hash FROM people)) FROM intent_signals"
+    before = value(clickhouse, senders), loads.status().people_version
+    sample.grow(SIZES, 1_000, lambda *_: None, first=SIZES.strangers)
+
+    assert (before[0], before[1] + 1) == (value(clickhouse, senders), loads.status().people_version)
+    assert 6_000 == value(clickhouse, "SELECT uniqExact(hem_hash) FROM people")
+
+
 def test_every_filter_of_the_catalog_is_asked_for_by_a_sample_audience():
     """The 25 audiences are valid, and leave no filter out."""
     configs = [audience.parse(definition.config) for definition in sample.definitions(SIZES)]
