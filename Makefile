@@ -20,10 +20,10 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools chaos lives plans mutants recovery fuzz bench-http bench-rows screenshots docs tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives plans mutants recovery fuzz bench bench-materialize bench-day bench-queue bench-engine bench-export bench-http bench-rows screenshots docs tools lock format
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO) ## 25 audiences from sample data to delivered mails, watched live; options in ARGS="--keep"
 	@$(BIN)/audience-worker demo $(ARGS)
@@ -65,13 +65,22 @@ fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operat
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
 
 # Each measures ours beside a rival, in one run, and writes its section of docs/benchmarks.md.
-BENCHMARKS := bench-materialize bench-day bench-queue bench-engine bench-export
-.PHONY: bench $(BENCHMARKS)
+bench: bench-materialize bench-day bench-queue bench-engine bench-export ## measure everything beside its rivals and write docs/benchmarks.md
 
-bench: $(BENCHMARKS) ## measure everything beside its rivals and write docs/benchmarks.md; also one by one, as bench-day
+bench-materialize: $(DEMO) ## one audience in four ways; ARGS="--people 1 5 --signals 30"
+	@$(BIN)/python -m benchmarks.materialize $(ARGS)
 
-$(BENCHMARKS): bench-%: $(DEMO)
-	@$(BIN)/python -m benchmarks.$* $(ARGS)
+bench-day: $(DEMO) ## a morning beside a plain script; ARGS="--people 5 --signals 30 --audiences 1000"
+	@$(BIN)/python -m benchmarks.day $(ARGS)
+
+bench-queue: $(DEMO) ## queueing many audiences, and claiming beside many finished runs
+	@$(BIN)/python -m benchmarks.queue $(ARGS)
+
+bench-engine: $(DEMO) ## thousands of small runs beside bare Celery and procrastinate
+	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-export: $(DEMO) ## a stored CSV beside clickhouse-connect by hand
+	@$(BIN)/python -m benchmarks.export $(ARGS)
 
 bench-http: $(DEMO) ## p50 and p99 of the HTTP side beside a bare FastAPI route; ARGS="--clients 50 --seconds 10"
 	@$(BIN)/python -m benchmarks.http $(ARGS)
