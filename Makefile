@@ -15,7 +15,7 @@ TOOLS := docker-compose:docker-compose chromium:chromium tmux:tmux promtool:prom
 
 ARGS ?=
 # Test processes side by side, each with servers of its own.
-JOBS ?= 2
+JOBS ?= 3
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -34,7 +34,7 @@ up: $(DEMO) ## start PostgreSQL, Redis, ClickHouse and a mailbox for development
 test: $(DEV) ## every test, with branch coverage of worker, scheduler and api; a choice of tests in ARGS="tests/unit -x"
 	@$(BIN)/coverage erase
 	@failed=0; \
-	$(BIN)/coverage run -m pytest -n $(JOBS) $(ARGS) || failed=$$?; \
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS) || failed=$$?; \
 	$(BIN)/coverage combine --quiet; \
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0) || failed=$$?; \
 	exit $$failed

@@ -26,8 +26,8 @@ def limited(*how):
 
 
 def owners(wanted=10, **ceilings):
-    """Claim runs and return whose they are."""
-    return [claim.organization_id for claim in claimed(wanted, **ceilings)]
+    """Claim run after run, each alone, and return whose they are."""
+    return [claim.organization_id for _ in range(wanted) for claim in claimed(**ceilings)]
 
 
 def due():
