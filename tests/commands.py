@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +24,17 @@ def spans(page: Path) -> list[str]:
     return [" ".join(span.split()) for span in INLINE.findall(sentences)]
 
 
-def calls(program: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return every call of a program in any block or sentence of any page: the page's name, the words after the program."""
+def calls(program: str, besides: Collection[str] = ()) -> list[tuple[str, tuple[str, ...]]]:
+    """
+    Return every call of a program in any block or sentence of any page: the page's name, the words after the program.
+
+    :param besides: blocks that are left out
+    """
     return [
         (page.name, words)
         for page in PAGES
         for block in (*blocks(page), *spans(page))
+        if block not in besides
         for line in block.replace("\\\n", " ").splitlines()
         for words in _calls(line, program)
     ]
