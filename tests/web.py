@@ -1,6 +1,7 @@
 """The HTTP side as its clients meet it: a real server on a port of its own, and keys to get in."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID, uuid4
@@ -22,10 +23,9 @@ def served(app: ASGIApp) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    address = f"http://127.0.0.1:{port}"
     try:
-        _answers(address, thread)
-        yield address
+        _listens(server, thread)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join(timeout=30)
@@ -42,13 +42,10 @@ def client(address: str, key: str, **headers: str) -> httpx.Client:
     return httpx.Client(base_url=address, headers={"X-API-Key": key, **headers}, timeout=30)
 
 
-def _answers(address: str, thread: threading.Thread) -> None:
-    """Return once the server answers anything at all."""
-    with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as onlooker:
-        while thread.is_alive():
-            try:
-                onlooker.get(address)
-            except httpx.TransportError:
-                continue
+def _listens(server: uvicorn.Server, thread: threading.Thread) -> None:
+    """Return once the server listens; nothing is asked of it, so that its log begins with the test's own request."""
+    while thread.is_alive():
+        if server.started:
             return
-    raise RuntimeError("the server ended before it answered")
+        time.sleep(0.005)
+    raise RuntimeError("the server ended before it listened")
