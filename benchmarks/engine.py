@@ -26,7 +26,7 @@ from worker import audiences, daily, indexing, loads, settings
 from worker.database import transaction
 
 LEAD: Final = """
-Runs over a thousand people, so that the engine is what takes time. *Bare Celery* and *procrastinate* do the four
+Runs over a thousand people, so that the engine is what takes time. *Bare Celery* and *procrastinate* do the three
 statements of one run over the same serving index in each task, and nothing else: no claim in Postgres, no fence, no
 attempt, no completion. *Ours, alone* sends the same statements for each run; *ours, batched* is what the worker does.
 All runs are queued at once, so that the waiting of a run is mostly that for the others.

@@ -65,8 +65,8 @@ def _measure(sizes: sample.Sizes) -> None:
         settings=limits,
     )
     pick = _timed(lambda: selections.pick(planned, str(uuid4())))
-    counts = selections.tally(planned, str(uuid4()))
     freeze = _timed(lambda: selections.freeze(planned, str(uuid4())))
+    counts = [one.counted for one in selections.frozen(planned, str(uuid4()))]
     print(f"{'table':<18}{'rows':>12}{'bytes/row':>11}{'key bytes/row':>15}{'parts':>7}")
     for table, rows, weight, key, parts in clickhouse.query(WEIGHT).rows:
         print(f"{table:<18}{rows:>12,}{weight:>11.1f}{key:>15.3f}{parts:>7}")

@@ -45,12 +45,11 @@ def picked(configs: Sequence[AudienceConfig], index: serving.Index) -> list[Coun
         settings=_limits(),
     )
     selections.pick(planned, f"{batch}-pick")
-    counts = selections.tally(planned, f"{batch}-tally")
     selections.freeze(planned, f"{batch}-freeze")
-    rows = {key: counted.results for key, counted in zip(keys, counts, strict=True)}
-    if selections.whole(planned, rows, f"{batch}-frozen") != set(keys):
+    found = selections.frozen(planned, f"{batch}-frozen")
+    if not all(one.whole(one.counted.results) for one in found):
         raise SnapshotMismatch
-    return counts
+    return [one.counted for one in found]
 
 
 def _by(queries: plan.Queries, config: AudienceConfig, day: date) -> Counted:

@@ -32,11 +32,10 @@ from worker import (
 )
 from worker import settings as configuration
 from worker.database import named_outages, transaction
-from worker.plan import Counted
 
 logger = log.get(__name__)
 
-STEPS = ("pick", "tally", "freeze", "frozen")
+STEPS = ("pick", "freeze", "frozen")
 
 
 def work(
@@ -119,7 +118,6 @@ class _Batch:
         self._share(held)
         if not self.open:
             return
-        self._check()
         groups = self._groups(held)
         packs = serving_plan.packed([group.config for group in groups], self.settings.batch_runs)
         for number, pack in enumerate(packs, start=1):
@@ -152,7 +150,7 @@ class _Batch:
         self.outcomes[outcome] += 1
 
     def _check(self) -> None:
-        """Go on only while ClickHouse holds what the index was built from, and the index stands."""
+        """Publish only while ClickHouse holds what the index was built from, and the index stands."""
         if attempt.seen(loads.versions(self.index.data_date)) != self.index.versions:
             raise errors.DataChanged
         with transaction() as connection:
@@ -183,7 +181,7 @@ class _Batch:
         return groups
 
     def _carry(self, groups: Sequence[_Group], number: int, held: lease.Held) -> None:
-        """Pick, count, freeze, verify and publish one pack."""
+        """Pick, freeze, count, verify and publish one pack."""
         preview = self.first.run_type == "preview"
         planned = serving_plan.pick(
             [group.config for group in groups],
@@ -198,16 +196,13 @@ class _Batch:
         ids = self._record(groups, number)
         selections.pick(planned, ids["pick"])
         held.check()
-        counts = selections.tally(planned, ids["tally"])
         account = attempt.account(selections.freeze(planned, ids["freeze"]), sum(len(one.claims) for one in groups))
         held.check()
-        rows = [snapshots.kept(self.first.run_type, counted.results) for counted in counts]
-        keys = [group.snapshot_key for group in groups]
-        whole = selections.whole(planned, dict(zip(keys, rows, strict=True)), ids["frozen"])
+        found = selections.frozen(planned, ids["frozen"])
         self._check()
         held.check()
-        for group, counted in zip(groups, counts, strict=True):
-            self._finish(group, counted, account, held, whole=group.snapshot_key in whole)
+        for group, frozen in zip(groups, found, strict=True):
+            self._finish(group, frozen, account, held)
 
     def _limits(self) -> dict[str, object]:
         """The settings of this batch's statements; a run that met its memory limit comes alone."""
@@ -244,10 +239,10 @@ class _Batch:
             raise errors.ClaimLost
         return ids
 
-    def _finish(
-        self, group: _Group, counted: Counted, account: dict[str, int], held: lease.Held, *, whole: bool
-    ) -> None:
+    def _finish(self, group: _Group, frozen: selections.Frozen, account: dict[str, int], held: lease.Held) -> None:
         """Publish one snapshot for everybody who asked for it."""
+        counted = frozen.counted
+        whole = frozen.whole(snapshots.kept(self.first.run_type, counted.results))
         for claim in group.claims:
             if claim.run_id not in self.open:
                 continue

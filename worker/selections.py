@@ -4,13 +4,29 @@ The people of many audiences at once: picked from the serving index, counted, fr
 What a pick has found stands in ``selections`` for two days; nothing but its own batch ever reads it.
 """
 
-from collections.abc import Mapping
-from uuid import UUID
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from worker import clickhouse, ddl, settings
 from worker.clickhouse import Answer
 from worker.plan import Counted
 from worker.serving_plan import Pick
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """
+    What came of one audience.
+
+    :param snapshot: rows, lowest rank, highest rank and distinct ranks of what stands under its key
+    """
+
+    counted: Counted
+    snapshot: Sequence[int]
+
+    def whole(self, rows: int) -> bool:
+        """Return whether the snapshot holds so many rows, ranked 1 to their number, each once."""
+        return tuple(self.snapshot) == ((rows, 1, rows, rows) if rows else (0, 0, 0, 0))
 
 
 def pick(plan: Pick, query_id: str) -> None:
@@ -24,17 +40,6 @@ def pick(plan: Pick, query_id: str) -> None:
     clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
-def tally(plan: Pick, query_id: str) -> list[Counted]:
-    """
-    Count the candidates and results of each audience, in the order of the batch.
-
-    :raises AttemptError: named by what ClickHouse refused
-    """
-    statement = plan.tally
-    answer = clickhouse.query(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
-    return [Counted(int(candidates), int(results)) for _, candidates, results in answer.rows]
-
-
 def freeze(plan: Pick, query_id: str) -> Answer:
     """
     Write all snapshots in one statement, sent once, and return ClickHouse's account of it.
@@ -46,15 +51,12 @@ def freeze(plan: Pick, query_id: str) -> Answer:
     return clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
-def whole(plan: Pick, rows: Mapping[UUID, int], query_id: str) -> set[UUID]:
+def frozen(plan: Pick, query_id: str) -> list[Frozen]:
     """
-    Read the written keys back, and return those that hold their rows, ranked 1 to their number, each once.
+    Count the candidates and results of each audience, and read its snapshot back, in the order of the batch.
 
-    :param rows: how many rows each snapshot key should hold
     :raises AttemptError: named by what ClickHouse refused
     """
     statement = plan.frozen
     answer = clickhouse.query(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
-    found = {UUID(str(key)): tuple(map(int, figures)) for key, *figures in answer.rows}
-    nothing = (0, 0, 0, 0)
-    return {key for key, n in rows.items() if found.get(key, nothing) == ((n, 1, n, n) if n else nothing)}
+    return [Frozen(Counted(*figures[:2]), figures[2:]) for _, *figures in answer.rows]

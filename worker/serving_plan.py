@@ -25,6 +25,8 @@ MOST_FIELDS: Final = 800
 """Parameters of one pick at most; ClickHouse refuses a request of more than 1,000 fields."""
 MOST_BYTES: Final = 200_000
 """Length of one pick's text at most; ClickHouse refuses more than 262,144."""
+SCATTERED: Final = {"merge_tree_min_rows_for_concurrent_read": 16_384}
+"""Few people lie in many granules: threads share them from 64 granules on, where ClickHouse would wait for 640."""
 
 
 def _columns(kind: Kind) -> tuple[str, ...]:
@@ -47,13 +49,11 @@ class Pick:
     The statements that carry a batch from the index to its snapshots.
 
     :param pick: the INSERT … SELECT that finds everybody's people
-    :param tally: a row an audience, (number, candidates, results)
     :param freeze: the INSERT … SELECT that writes all snapshots
-    :param frozen: a row a snapshot key, (key, rows, lowest rank, highest rank, distinct ranks)
+    :param frozen: a row an audience, (number, candidates, results, rows, lowest rank, highest rank, distinct ranks)
     """
 
     pick: Statement
-    tally: Statement
     freeze: Statement
     frozen: Statement
 
@@ -110,11 +110,12 @@ def pick(
     columns = ", ".join(person.COLUMNS)
     return Pick(
         pick=Statement(text, asked | own | {"pieces": list(pieces)}, settings),
-        tally=Statement(_load("tally").template, own, settings),
         freeze=Statement(
-            _load("freeze").substitute(person_columns=columns), own | keys | frozen | {"data_date": data_date}, settings
+            _load("freeze").substitute(person_columns=columns),
+            own | keys | frozen | {"data_date": data_date},
+            {**settings, **SCATTERED},
         ),
-        frozen=Statement(_load("frozen").template, keys, settings),
+        frozen=Statement(_load("frozen").template, own | keys, settings),
     )
 
 

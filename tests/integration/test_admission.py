@@ -15,7 +15,7 @@ from worker.database import transaction
 
 DAY = date(2026, 11, 20)
 DRAINS, RUNS = 4, 10
-STEPS = ("-pick", "-tally", "-freeze", "-frozen")
+STEPS = ("-pick", "-freeze", "-frozen")
 RUNNING = """
 SELECT query_id, Settings['log_comment'], Settings['workload'] FROM system.processes
 WHERE Settings['log_comment'] != '' AND current_database = currentDatabase()

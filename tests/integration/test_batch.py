@@ -164,7 +164,7 @@ def test_alone_a_run_is_charged(monkeypatch):
     """What broke a batch breaks the run that caused it again, and then it pays."""
     [run_id] = waiting(1, solo=True)
     claims, index = taken(5)
-    monkeypatch.setattr(selections, "whole", lambda *_: set())
+    monkeypatch.setattr(selections.Frozen, "whole", lambda *_: False)
 
     outcomes = batch.work(claims, index)
 

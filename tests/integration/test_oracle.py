@@ -188,10 +188,10 @@ def picked(configs):
         settings=LIMITS,
     )
     selections.pick(planned, str(uuid4()))
-    counts = selections.tally(planned, str(uuid4()))
     selections.freeze(planned, str(uuid4()))
-    rows = {key: counted.results for key, counted in zip(keys, counts, strict=True)}
-    assert set(keys) == selections.whole(planned, rows, str(uuid4()))
+    found = selections.frozen(planned, str(uuid4()))
+    assert all(one.whole(one.counted.results) for one in found)
+    counts = [one.counted for one in found]
     return [((counted.candidates, counted.results), key) for counted, key in zip(counts, keys, strict=True)]
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 PAGE = (Path(__file__).parents[2] / "docs" / "source-contract.md").read_text(encoding="utf-8")
-LAYOUT = "index_granularity = 256, min_compress_block_size = 4096, max_compress_block_size = 16384"
+LAYOUT = "index_granularity = 256, min_compress_block_size = 1024, max_compress_block_size = 16384"
 
 
 def _layout(clickhouse) -> str:

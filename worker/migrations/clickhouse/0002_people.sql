@@ -43,4 +43,4 @@ CREATE TABLE IF NOT EXISTS people$of_shard$on_cluster
 )
 ENGINE = $merge_tree
 ORDER BY hem_hash
-SETTINGS index_granularity = 256, min_compress_block_size = 4096, max_compress_block_size = 16384;
+SETTINGS index_granularity = 256, min_compress_block_size = 1024, max_compress_block_size = 16384;
