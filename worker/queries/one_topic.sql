@@ -1,1 +1,1 @@
-SELECT uniqExact(hem_hash) FROM serving_index WHERE $matching
+SELECT count() FROM (SELECT DISTINCT hem_hash FROM serving_index WHERE $matching)
