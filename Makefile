@@ -20,7 +20,7 @@ JOBS ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo demo-proof up test check check-tools chaos lives plans mutants recovery fuzz bench bench-materialize bench-day bench-queue bench-engine bench-export bench-http bench-rows screenshots docs tools lock format
+.PHONY: help demo demo-proof up test check check-tools chaos lives plans mutants recovery fuzz bench bench-materialize bench-day bench-queue bench-engine bench-recover bench-export bench-http bench-rows screenshots docs tools lock format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ fuzz: $(DEV) ## requests nobody would think of, for long; EXAMPLES=500 an operat
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
 
 # Each measures ours beside a rival, in one run, and writes its section of docs/benchmarks.md.
-bench: bench-materialize bench-day bench-queue bench-engine bench-export ## measure everything beside its rivals and write docs/benchmarks.md
+bench: bench-materialize bench-day bench-queue bench-engine bench-recover bench-export ## measure everything beside its rivals and write docs/benchmarks.md
 
 bench-materialize: $(DEMO) ## one audience in four ways; ARGS="--people 1 5 --signals 30"
 	@$(BIN)/python -m benchmarks.materialize $(ARGS)
@@ -78,6 +78,9 @@ bench-queue: $(DEMO) ## queueing many audiences, and claiming beside many finish
 
 bench-engine: $(DEMO) ## thousands of small runs beside bare Celery and procrastinate
 	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-recover: $(DEMO) ## killed workers, ended sessions and a lost Postgres, beside procrastinate
+	@$(BIN)/python -m benchmarks.recover $(ARGS)
 
 bench-export: $(DEMO) ## a stored CSV beside clickhouse-connect by hand
 	@$(BIN)/python -m benchmarks.export $(ARGS)

@@ -51,7 +51,7 @@ def main() -> int:
     options = _options()
     chosen = {"DAILY_CONCURRENCY": str(options.concurrency), "LANE_MAX_STATEMENTS": str(options.concurrency)}
     with site(**chosen) as here:
-        ways = _ways(here, _order(here), options)
+        ways = _ways(here, ordered(here), options)
         took: dict[str, list[Took]] = {name: [] for name in ways}
         for _ in range(options.repetitions):
             for name, serve in ways.items():
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _order(here: Site) -> Path:
+def ordered(here: Site) -> Path:
     """Make the data and its index, and write down where tasks find it."""
     sample.build(journal.SIZES, lambda *_: None)
     loads.watch()
@@ -106,7 +106,7 @@ def _ours(here: Site, runs: int) -> Took:
     """Serve as many audiences by a worker of the daily lane."""
     emptied_postgres(but=("data_dates", "serving_indexes"))
     with worker(here):
-        _save(runs)
+        save(runs)
         seconds = served(runs)
     with transaction() as connection:
         claimed, completed = connection.execute(text(WAITED)).one()
@@ -118,12 +118,12 @@ def _own(here: Site, runs: int, batch_runs: int) -> tuple[list[float], list[floa
     alone = {"BATCH_RUNS": str(batch_runs), "LANE_MAX_STATEMENTS": "1", "DRAIN_SECONDS": "180"}
     lead({**here.environment, **alone})
     emptied_postgres(but=("data_dates", "serving_indexes"))
-    _save(runs)
+    save(runs)
     daily.queue_daily_runs()
     return own.milliseconds(runs, batch_runs)
 
 
-def _save(count: int) -> None:
+def save(count: int) -> None:
     """Save so many audiences, due now, none of which asks what another one asks."""
     with transaction(seconds=600) as connection:
         for number in range(count):

@@ -4,7 +4,8 @@ import statistics
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,16 +48,36 @@ class Rival:
 
     def served(self, here: Site, order: Path, count: int) -> Took:
         """Start its workers, warm them up, queue so many tasks and wait for the last."""
+        with self.started(here, order) as programs:
+            self.send_tasks(programs, 0, count)
+            self._noted(programs, order.parent, count)
+        lines = journal.read(order.parent)
+        return Took(
+            max(line.ended for line in lines) - min(line.queued for line in lines),
+            statistics.median(line.started - line.queued for line in lines),
+            statistics.median(line.ended - line.queued for line in lines),
+        )
+
+    @contextmanager
+    def started(self, here: Site, order: Path) -> Iterator[Programs]:
+        """Run its workers, warmed up, with an empty journal."""
         procfile = order.parent / f"Procfile.{self.name}"
         procfile.write_text("".join(f"{name}: exec {line}\n" for name, line in self.lines.items()))
         environment = _environment(here) | {"BENCHMARK_ORDER": str(order)}
         with Programs(here.folder / self.name, environment, procfile=procfile) as programs:
+            journal.clear(order.parent)
             programs.start(self.lines)
-            self._sent(programs, order.parent, -WARMING, WARMING)
-            return self._sent(programs, order.parent, 0, count)
+            self.send_tasks(programs, -WARMING, WARMING)
+            self._noted(programs, order.parent, WARMING)
+            journal.clear(order.parent)
+            yield programs
 
-    def _sent(self, programs: Programs, folder: Path, first: int, count: int) -> Took:
-        """Queue tasks, wait until all of them are noted, and sum them up."""
+    def send_tasks(self, programs: Programs, first: int, count: int) -> None:
+        """Queue so many tasks, from a first number on."""
+        subprocess.run([*self.send, str(first), str(count)], env=programs.environment, cwd=ROOT, check=True)
+
+    def _noted(self, programs: Programs, folder: Path, count: int) -> None:
+        """Wait until so many tasks are noted."""
 
         def noted() -> bool:
             for name in self.lines:
@@ -64,15 +85,7 @@ class Rival:
                     sys.exit(f"{name} ended: {programs.log(name).read_text()[-1000:]}")
             return len(journal.read(folder)) >= count
 
-        journal.clear(folder)
-        subprocess.run([*self.send, str(first), str(count)], env=programs.environment, cwd=ROOT, check=True)
         awaited(noted, f"The last task of {self.name}", every=0.5)
-        lines = journal.read(folder)
-        return Took(
-            max(line.ended for line in lines) - min(line.queued for line in lines),
-            statistics.median(line.started - line.queued for line in lines),
-            statistics.median(line.ended - line.queued for line in lines),
-        )
 
 
 def celery(concurrency: int) -> Rival:
@@ -105,10 +118,15 @@ def procrastinate(here: Site, concurrency: int) -> Rival | None:
     )
 
 
+def database(here: Site) -> sqlalchemy.URL:
+    """The address of procrastinate's own database."""
+    return sqlalchemy.make_url(here.environment["DATABASE_URL"]).set(database=DATABASE)
+
+
 def _environment(here: Site) -> dict[str, str]:
     """Lead rivals to the same servers, where they have stores of their own."""
     broker = here.environment["REDIS_URL"].rsplit("/", 1)[0] + "/1"
-    url = sqlalchemy.make_url(here.environment["DATABASE_URL"]).set(drivername="postgresql", database=DATABASE)
+    url = database(here).set(drivername="postgresql")
     own = {"BENCHMARK_BROKER": broker, "BENCHMARK_DATABASE": url.render_as_string(hide_password=False)}
     return whole({**here.environment, **own, "PYTHONPATH": str(ROOT)})
 

@@ -69,7 +69,7 @@ TARGETS = {
     "recovery": "runs for half an hour; tests/acceptance/test_recovery.py is its short form",
     "plans": "runs for minutes; tests/integration/test_claim_plans.py is what it runs, over fewer runs",
     **dict.fromkeys(("bench", "bench-materialize", "bench-day", "bench-queue"), BENCH),
-    **dict.fromkeys(("bench-engine", "bench-export"), BENCH),
+    **dict.fromkeys(("bench-engine", "bench-recover", "bench-export"), BENCH),
     **dict.fromkeys(("bench-http", "bench-rows"), "runs for minutes; no test runs it"),
 }
 RUN_HERE = {"help"}

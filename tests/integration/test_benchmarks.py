@@ -12,7 +12,7 @@ from benchmarks.plot import Bar
 from benchmarks.report import Section, Table, spread
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("materialize", "day", "engine", "queue", "export")
+COMMANDS = ("materialize", "day", "engine", "recover", "queue", "export")
 
 
 def section(name: str, value: float) -> Section:
