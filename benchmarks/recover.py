@@ -36,7 +36,8 @@ all sessions of the engine in Postgres are ended, or Postgres is shut down in it
 process that ended is started again at once. Both engines keep their queue in Postgres and go by their defaults; ours
 works on one run at a time and has its beat and its control worker. *Next* and *last* are the seconds from the fault to
 the next completed run and to the last one. *Left* is what was not completed once nothing had happened for so long as the
-sizes say; *begun again* are runs that took more than one attempt.
+sizes say; *begun again* are runs that took more than one attempt. What a killed worker of procrastinate held stays
+with it until a task that its user writes gives it back; ours waits for the end of the lease (`LEASE_SECONDS`).
 
 Again: `make bench-recover`; procrastinate is installed with pip into an environment of its own, which goes afterwards.
 """
