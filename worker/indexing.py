@@ -20,14 +20,8 @@ logger = log.get(__name__)
 
 # Between two tries of a building that went wrong.
 AGAIN_SECONDS = 10
-# Pieces are written in few, large parts, which need little merging afterwards. Signals meet their people in the order of
-# both: a hash join would fetch each person's columns from anywhere in memory.
-PART = {
-    "min_insert_block_size_rows": 2_000_000,
-    "min_insert_block_size_bytes": 512_000_000,
-    "max_insert_threads": 2,
-    "join_algorithm": "full_sorting_merge",
-}
+# Pieces are written in few, large parts, which need little merging afterwards.
+PART = {"min_insert_block_size_rows": 2_000_000, "min_insert_block_size_bytes": 512_000_000, "max_insert_threads": 2}
 
 
 @dataclass(frozen=True, slots=True)
