@@ -92,7 +92,8 @@ class Scene:
 
     def end_sessions(self) -> None:
         """End every session that the engine has in Postgres."""
-        self.read(END_SESSIONS)
+        if not any(self.read(END_SESSIONS)):
+            sys.exit(f"No session of {self.name} was ended.")
 
     def restart(self) -> None:
         """Shut Postgres down in its immediate mode, and start it again."""
