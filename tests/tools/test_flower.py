@@ -57,20 +57,27 @@ def test_workers_are_named_for_what_they_serve(flower):
     assert "celery@" not in page.replace("celery@hostname", "")
 
 
+def _counted(address: str) -> set[str]:
+    """Names of the tasks whose events Flower's metrics have counted so far."""
+    return {
+        sample.labels["task"]
+        for family in text_string_to_metric_families(httpx.get(f"http://{address}/metrics").text)
+        for sample in family.samples
+        if sample.name == "flower_events_total"
+    }
+
+
 def test_pages_ask_for_the_password_and_metrics_do_not(flower):
     """Who shows the password sees the queues; nobody else looks in, but Prometheus reads the tasks by name."""
     name, password = OPERATOR.split(":")
     _awaited(f"{flower}/broker", ["control", "daily", "manual", "announce"])
-    figures = httpx.get(f"http://{flower}/metrics").text
-    tasks = {
-        sample.labels["task"]
-        for family in text_string_to_metric_families(figures)
-        for sample in family.samples
-        if sample.name == "flower_events_total"
-    }
 
     assert [401, 200] == [
         httpx.get(f"http://{flower}/workers", auth=auth, follow_redirects=True).status_code
         for auth in (None, (name, password))
     ]
-    assert {"control.ring", "control.rescue"} <= tasks
+    wanted = {"control.ring", "control.rescue"}
+    until = time.monotonic() + 90
+    while not wanted <= (counted := _counted(flower)) and time.monotonic() < until:
+        time.sleep(1)
+    assert wanted <= counted
