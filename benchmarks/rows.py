@@ -7,13 +7,12 @@ One day of the sample is loaded into one real server, indexed in one piece, and 
 import argparse
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from benchmarks.site import timed
 from local import sample
 from local.environment import whole
 from local.servers import Servers
@@ -53,7 +52,7 @@ def _measure(sizes: sample.Sizes) -> None:
     day = sample.dates(sizes)[-1]
     limits = plan.limits(600, 4_000_000_000, 2, lighter=False)
     held = serving.Building(uuid4(), 1, day, (), 1, 0)
-    build = _timed(lambda: serving.write(held, 0, 1, {**limits, **indexing.PART}))
+    build, _ = timed(lambda: serving.write(held, 0, 1, {**limits, **indexing.PART}))
     configs = [audience.parse(it.config) for it in sample.definitions(sizes)]
     planned = serving_plan.pick(
         configs,
@@ -64,8 +63,8 @@ def _measure(sizes: sample.Sizes) -> None:
         written_on=datetime.now(UTC).date(),
         settings=limits,
     )
-    pick = _timed(lambda: selections.pick(planned, str(uuid4())))
-    freeze = _timed(lambda: selections.freeze(planned, str(uuid4())))
+    pick, few = timed(lambda: selections.pick(planned, str(uuid4())))
+    freeze, _ = timed(lambda: selections.freeze(planned, str(uuid4()), few=few))
     counts = [one.counted for one in selections.frozen(planned, str(uuid4()))]
     print(f"{'table':<18}{'rows':>12}{'bytes/row':>11}{'key bytes/row':>15}{'parts':>7}")
     for table, rows, weight, key, parts in clickhouse.query(WEIGHT).rows:
@@ -74,13 +73,6 @@ def _measure(sizes: sample.Sizes) -> None:
     print(
         f"{len(configs)} audiences, {sum(it.results for it in counts):,} results: {pick:.2f} s pick, {freeze:.2f} s freeze"
     )
-
-
-def _timed(act: Callable[[], object]) -> float:
-    """Do something and return how many seconds it took."""
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

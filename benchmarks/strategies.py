@@ -44,8 +44,8 @@ def picked(configs: Sequence[AudienceConfig], index: serving.Index) -> list[Coun
         written_on=_today(),
         settings=_limits(),
     )
-    selections.pick(planned, f"{batch}-pick")
-    selections.freeze(planned, f"{batch}-freeze")
+    few = selections.pick(planned, f"{batch}-pick")
+    selections.freeze(planned, f"{batch}-freeze", few=few)
     found = selections.frozen(planned, f"{batch}-frozen")
     if not all(one.whole(one.counted.results) for one in found):
         raise SnapshotMismatch

@@ -194,9 +194,10 @@ class _Batch:
             row_limit=snapshots.PREVIEW_ROWS if preview else None,
         )
         ids = self._record(groups, number)
-        selections.pick(planned, ids["pick"])
+        few = selections.pick(planned, ids["pick"])
         held.check()
-        account = attempt.account(selections.freeze(planned, ids["freeze"]), sum(len(one.claims) for one in groups))
+        answer = selections.freeze(planned, ids["freeze"], few=few)
+        account = attempt.account(answer, sum(len(one.claims) for one in groups))
         held.check()
         found = selections.frozen(planned, ids["frozen"])
         self._check()

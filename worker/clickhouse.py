@@ -59,7 +59,7 @@ class Answer:
     What one statement brought back.
 
     ``rows`` are tuples in the order of ``columns``; the rest is ClickHouse's own account of the statement: rows and
-    bytes read, rows written, peak memory in bytes and elapsed milliseconds.
+    bytes read, rows and bytes written, peak memory in bytes and elapsed milliseconds.
     """
 
     columns: tuple[str, ...]
@@ -67,6 +67,7 @@ class Answer:
     read_rows: int = 0
     read_bytes: int = 0
     written_rows: int = 0
+    written_bytes: int = 0
     memory_bytes: int = 0
     elapsed_ms: int = 0
 
@@ -267,6 +268,7 @@ def _account(summary: Mapping[str, Any]) -> dict[str, int]:
         "read_rows": int(summary.get("read_rows", 0)),
         "read_bytes": int(summary.get("read_bytes", 0)),
         "written_rows": int(summary.get("written_rows", 0)),
+        "written_bytes": int(summary.get("written_bytes", 0)),
         "memory_bytes": int(summary.get("memory_usage", 0)),
         "elapsed_ms": int(summary.get("elapsed_ns", 0)) // 1_000_000,
     }

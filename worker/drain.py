@@ -86,6 +86,8 @@ def _claim(lane: str, worker: str, prepared: indexing.Prepared) -> list[runs.Cla
 def _fair(connection: Connection, lane: str) -> int:
     """Return how many runs a batch may take: what is due is shared out among the lane's places."""
     settings = configuration.current()
+    if settings.batch_runs == 1:
+        return 1
     due = runs.due(connection, limit=settings.batch_runs * settings.lane_max_statements)[lane]
     return min(settings.batch_runs, max(1, -(-due // settings.lane_max_statements)))
 

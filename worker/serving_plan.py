@@ -28,6 +28,9 @@ MOST_BYTES: Final = 200_000
 SCATTERED: Final = {"merge_tree_min_rows_for_concurrent_read": 16_384}
 """Few people lie in many granules: threads share them from 64 granules on, where ClickHouse would wait for 640."""
 
+ALONE: Final = {"max_threads": 1}
+"""Counting ranks takes less than starting threads for it."""
+
 
 def _columns(kind: Kind) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.column for entry in CATALOG.values() if entry.kind is kind))
@@ -50,11 +53,13 @@ class Pick:
 
     :param pick: the INSERT … SELECT that finds everybody's people
     :param freeze: the INSERT … SELECT that writes all snapshots
+    :param freeze_few: the same for few people, whom it hydrates and ranks at once
     :param frozen: a row an audience, (number, candidates, results, rows, lowest rank, highest rank, distinct ranks)
     """
 
     pick: Statement
     freeze: Statement
+    freeze_few: Statement
     frozen: Statement
 
 
@@ -106,16 +111,18 @@ def pick(
     text = _load("pick").substitute(fold=_fold(), members="\n    UNION ALL\n    ".join(sql for sql, _ in planned))
     asked = {name: value for _, bound in planned for name, value in bound.items()}
     keys = {"snapshot_keys": [str(key) for key in snapshot_keys], "written_on": written_on}
-    frozen = {"topic_ids": _topics(configs), "row_limit": EVERYBODY if row_limit is None else row_limit}
+    limit = EVERYBODY if row_limit is None else row_limit
+    values = own | keys | {"data_date": data_date, "topic_ids": _topics(configs), "row_limit": limit}
     columns = ", ".join(person.COLUMNS)
+    freeze, freeze_few = (
+        Statement(_load(name).substitute(person_columns=columns), values, {**settings, **SCATTERED})
+        for name in ("freeze", "freeze_few")
+    )
     return Pick(
         pick=Statement(text, asked | own | {"pieces": list(pieces)}, settings),
-        freeze=Statement(
-            _load("freeze").substitute(person_columns=columns),
-            own | keys | frozen | {"data_date": data_date},
-            {**settings, **SCATTERED},
-        ),
-        frozen=Statement(_load("frozen").template, own | keys, settings),
+        freeze=freeze,
+        freeze_few=freeze_few,
+        frozen=Statement(_load("frozen").template, own | keys, {**settings, **ALONE}),
     )
 
 

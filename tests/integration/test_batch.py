@@ -77,10 +77,14 @@ def told(run_id, *names):
     return tuple(run_row(run_id)[name] for name in names)
 
 
-def test_a_batch_publishes_every_run_under_a_key_of_its_own(clickhouse, monkeypatch):
+@pytest.mark.parametrize("few_bytes", [selections.FEW_BYTES, 1])
+def test_a_batch_publishes_every_run_under_a_key_of_its_own(clickhouse, monkeypatch, few_bytes):
     """Five runs are picked and frozen by the same statements; the person nobody knows is a candidate and no result."""
     monkeypatch.setenv("LANE_MAX_STATEMENTS", "1")
     settings.current.cache_clear()
+    monkeypatch.setattr(selections, "FEW_BYTES", few_bytes)
+    ways, freeze = [], selections.freeze
+    monkeypatch.setattr(selections, "freeze", lambda *given, few: ways.append(few) or freeze(*given, few=few))
     run_ids = waiting(5)
 
     done = drained()
@@ -89,6 +93,7 @@ def test_a_batch_publishes_every_run_under_a_key_of_its_own(clickhouse, monkeypa
     [strategies, batches] = [{attempts(run_id)[0][name] for run_id in run_ids} for name in ("strategy", "batch")]
     keys = clickhouse.query("SELECT snapshot_key, count() FROM audience_results GROUP BY 1").result_rows
     assert [("completed", 6, 5, None)] * 5 == found
+    assert [few_bytes > 1] == ways
     assert (5, {"serving_index"}, 1) == (done["completed"], strategies, len(batches))
     assert {run_row(run_id)["snapshot_key"]: 5 for run_id in run_ids} == dict(keys)
 
@@ -147,7 +152,7 @@ def test_a_batch_that_breaks_charges_nobody(monkeypatch, error, expected):
     run_ids = waiting(3)
     claims, index = taken(3)
 
-    def breaks(*_):
+    def breaks(*_, **__):
         raise error
 
     monkeypatch.setattr(selections, "freeze", breaks)
@@ -178,9 +183,9 @@ def test_data_replaced_under_a_batch_is_read_again(monkeypatch, within):
     claims, index = taken(2)
     freeze = selections.freeze
 
-    def reloaded(*given):
+    def reloaded(*given, **asked):
         loads.make_ready(DAY)
-        return freeze(*given)
+        return freeze(*given, **asked)
 
     if within:
         monkeypatch.setattr(selections, "freeze", reloaded)

@@ -172,14 +172,22 @@ def materialized(config, *, lighter=False, row_limit=None):
 
 
 def picked(configs):
-    """Index the day in two pieces and pick all configs at once; return each one's counts and snapshot key."""
+    """Index the day in two pieces and pick all configs at once; return each one's counts and its two snapshots' keys."""
     pieces = next(PIECES), next(PIECES)
     for piece, bounds in zip(pieces, ((0, 2**63 - 1), (2**63, 2**64 - 1)), strict=True):
         for statement in serving_plan.piece(piece, DAY, bounds, LIMITS):
             send(clickhouse.command, statement)
-    keys = [uuid4() for _ in configs]
+    asked = [audience.parse(config) for config in configs]
+    few, many = (_frozen_as(asked, pieces, few=few) for few in (True, False))
+    assert [counted for counted, _ in few] == [counted for counted, _ in many]
+    return [(counted, (key, other)) for (counted, key), (_, other) in zip(few, many, strict=True)]
+
+
+def _frozen_as(asked, pieces, *, few):
+    """Pick everybody and freeze them as few people or as many; return each one's counts and snapshot key."""
+    keys = [uuid4() for _ in asked]
     planned = serving_plan.pick(
-        [audience.parse(config) for config in configs],
+        asked,
         pieces,
         batch=uuid4(),
         snapshot_keys=keys,
@@ -187,12 +195,11 @@ def picked(configs):
         written_on=datetime.now(UTC).date(),
         settings=LIMITS,
     )
-    selections.pick(planned, str(uuid4()))
-    selections.freeze(planned, str(uuid4()))
+    assert selections.pick(planned, str(uuid4()))
+    selections.freeze(planned, str(uuid4()), few=few)
     found = selections.frozen(planned, str(uuid4()))
     assert all(one.whole(one.counted.results) for one in found)
-    counts = [one.counted for one in found]
-    return [((counted.candidates, counted.results), key) for counted, key in zip(counts, keys, strict=True)]
+    return [((one.counted.candidates, one.counted.results), key) for one, key in zip(found, keys, strict=True)]
 
 
 def frozen(snapshot_key):
@@ -217,17 +224,17 @@ def send(how, statement):
 )
 @given(case=cases(), lighter=st.booleans())
 def test_any_config_over_any_data_comes_out_as_the_oracle_says(store, case, lighter):
-    """Both strategies and an oracle that shares nothing with them agree on counts, ranks, scores, overlaps and topics."""
+    """Both strategies, the index frozen in both its ways, and an oracle that shares nothing with them agree on counts, ranks, scores, overlaps and topics."""
     wanted, people, signals = case
     store(people, signals)
     topics = pl.DataFrame(TOPICS, schema=list(TOPIC_COLUMNS), orient="row")
 
-    for config, (tallied, snapshot_key) in zip(wanted, picked(wanted), strict=True):
+    for config, (tallied, keys) in zip(wanted, picked(wanted), strict=True):
         candidates, rows = oracle.run(config, DAY, *frames(people, signals), topics)
         counted, verified, written, direct_key = materialized(config, lighter=lighter)
 
         assert (candidates, len(rows)) == counted == tallied
-        assert frozen(direct_key) == frozen(snapshot_key)
+        assert [frozen(direct_key)] * 2 == [frozen(key) for key in keys]
         assert ((len(rows), 1, len(rows), len(rows)) if rows else (0, 0, 0, 0)) == verified
         assert rows == written
 
