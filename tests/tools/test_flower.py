@@ -1,6 +1,7 @@
 """Flower in a real browser: tasks stand there under names that say what they do, with results worth reading."""
 
 import html
+import sys
 import time
 
 import httpx
@@ -17,12 +18,19 @@ OPERATOR = "operator:a-password"
 
 @pytest.fixture
 def flower(stores, tmp_path):
-    """Flower's address without its scheme, with beat, a control worker and a worker of the daily lane to look at."""
-    port = free_port()
+    """
+    Flower's address without its scheme, with beat, a control worker and a worker of the daily lane to look at.
+
+    What a test that fails needs to know is printed: the ends of their logs.
+    """
+    port, names = free_port(), ["flower", "control", "worker", "beat"]
     environment = {**stores.environment, **FAST, "PORT": str(port), "FLOWER_BASIC_AUTH": OPERATOR}
     with Programs(tmp_path / "logs", environment) as programs:
-        programs.start(["flower", "control", "worker", "beat"])
+        programs.start(names)
         yield f"{HOST}:{port}"
+        for name in names:
+            state = "running" if programs.running(name) else "ended"
+            sys.stderr.write(f"{name}, {state}:\n{programs.log(name).read_text()[-2000:]}\n")
 
 
 def _page(address: str) -> str:
