@@ -29,7 +29,7 @@ SCATTERED: Final = {"merge_tree_min_rows_for_concurrent_read": 16_384}
 """Few people lie in many granules: threads share them from 64 granules on, where ClickHouse would wait for 640."""
 
 ALONE: Final = {"max_threads": 1}
-"""Counting ranks takes less than starting threads for it."""
+"""Counting the ranks of some hundred rows takes less than starting threads for it."""
 
 
 def _columns(kind: Kind) -> tuple[str, ...]:

@@ -171,19 +171,19 @@ def materialized(config, *, lighter=False, row_limit=None):
     return tuple(counted), tuple(verified), rows, planned.verify.parameters["snapshot_key"]
 
 
-def picked(configs):
+def picked(configs, *, row_limit=None):
     """Index the day in two pieces and pick all configs at once; return each one's counts and its two snapshots' keys."""
     pieces = next(PIECES), next(PIECES)
     for piece, bounds in zip(pieces, ((0, 2**63 - 1), (2**63, 2**64 - 1)), strict=True):
         for statement in serving_plan.piece(piece, DAY, bounds, LIMITS):
             send(clickhouse.command, statement)
     asked = [audience.parse(config) for config in configs]
-    few, many = (_frozen_as(asked, pieces, few=few) for few in (True, False))
+    few, many = (_frozen_as(asked, pieces, row_limit, few=few) for few in (True, False))
     assert [counted for counted, _ in few] == [counted for counted, _ in many]
     return [(counted, (key, other)) for (counted, key), (_, other) in zip(few, many, strict=True)]
 
 
-def _frozen_as(asked, pieces, *, few):
+def _frozen_as(asked, pieces, row_limit, *, few):
     """Pick everybody and freeze them as few people or as many; return each one's counts and snapshot key."""
     keys = [uuid4() for _ in asked]
     planned = serving_plan.pick(
@@ -194,11 +194,12 @@ def _frozen_as(asked, pieces, *, few):
         data_date=DAY,
         written_on=datetime.now(UTC).date(),
         settings=LIMITS,
+        row_limit=row_limit,
     )
     assert selections.pick(planned, str(uuid4()))
     selections.freeze(planned, str(uuid4()), few=few)
     found = selections.frozen(planned, str(uuid4()))
-    assert all(one.whole(one.counted.results) for one in found)
+    assert all(one.whole(min(one.counted.results, row_limit or one.counted.results)) for one in found)
     return [((one.counted.candidates, one.counted.results), key) for one, key in zip(found, keys, strict=True)]
 
 
@@ -247,9 +248,11 @@ def test_a_limited_run_stores_the_first_ranks_only(store):
     topics = pl.DataFrame(TOPICS, schema=list(TOPIC_COLUMNS), orient="row")
     candidates, rows = oracle.run({"topicIds": [1]}, DAY, *frames(people, signals), topics)
 
-    counted, verified, written, _ = materialized({"topicIds": [1]}, row_limit=5)
+    counted, verified, written, direct_key = materialized({"topicIds": [1]}, row_limit=5)
+    [(tallied, keys)] = picked([{"topicIds": [1]}], row_limit=5)
 
     assert ((candidates, len(rows)), (5, 1, 5, 5), rows[:5]) == (counted, verified, written)
+    assert (counted, [frozen(direct_key)] * 2) == (tallied, [frozen(key) for key in keys])
 
 
 def test_both_sides_fold_every_known_character_alike(clickhouse):

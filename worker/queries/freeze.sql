@@ -1,5 +1,5 @@
--- Freeze what was picked, each audience under a snapshot key of its own: rank narrow rows first, then hydrate them. What
--- is little is frozen by freeze_few.sql.
+-- Freeze what was picked, each audience under a snapshot key of its own: rank narrow rows first, then hydrate them. Few
+-- people are frozen by freeze_few.sql instead.
 INSERT INTO audience_results
     (snapshot_key, written_on, rank, data_date, hem_hash, score, topic_overlap, matched_topics, $person_columns)
 WITH
