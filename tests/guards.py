@@ -236,4 +236,11 @@ GUARDS: Final = (
         "    runs.compare(connection, run_id, **configuration.current().anomaly_limits)\n",
         f"{TESTS}/announce/test_changes.py::test_an_anomaly_is_held_back_until_it_is_published",
     ),
+    Guard(
+        "no place is counted for bells",
+        "worker/app.py",
+        '"worker_prefetch_multiplier": 0',
+        '"worker_prefetch_multiplier": 1',
+        "tests/chaos/test_half_open.py::test_a_bell_that_could_not_be_acknowledged_takes_no_place",
+    ),
 )

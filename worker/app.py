@@ -57,8 +57,10 @@ def _configure() -> dict[str, Any]:
         "task_time_limit": current.task_hard_seconds,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "worker_prefetch_multiplier": 1,
+        # A bell is taken while a process is free, and by no other count: a counted place whose acknowledgement was lost
+        # with its connection would stay taken, until the worker hears nothing any more.
         "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 0,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -7,6 +7,7 @@ the COMMIT was carried out, the mail was taken, and whoever asked never hears of
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
@@ -55,7 +56,9 @@ class Proxy:
     def __init__(self, target: int, *, sign: bytes = b"", delay: float = 0) -> None:
         self.target = target
         self.delay = delay
-        self.port = free_port()
+        # Bound at once, so that no server started meanwhile can get the same port.
+        self._socket = socket.create_server((HOST, free_port()))
+        self.port = int(self._socket.getsockname()[1])
         self.sign = sign
         self.lost = 0
         self._lines: set[Line] = set()
@@ -122,7 +125,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         """Accept connections until told to end, then break what is left."""
-        server = await asyncio.start_server(self._accepted, HOST, self.port)
+        server = await asyncio.start_server(self._accepted, sock=self._socket)
         self._listening.set()
         await self._ended.wait()
         server.close()

@@ -1,11 +1,14 @@
 """A connection that stays open and says nothing: work flows again within half a minute, whichever server it led to."""
 
+import sys
 import time
 
+import psutil
 import pytest
 from chaos.world import CREW, World
 
 from worker import manual
+from worker.app import ring
 
 PATIENCE_SECONDS = 60
 ENDED = """
@@ -15,7 +18,7 @@ FROM runs r LEFT JOIN ready_emails m ON m.run_id = r.id WHERE r.id = %s GROUP BY
 
 
 @pytest.fixture(scope="module")
-def world():
+def world(request):
     """Programs at work for one audience that hears of every run."""
     with World(audiences=1, tenths=1) as made:
         made.programs.start(CREW)
@@ -25,7 +28,11 @@ def world():
         until = time.monotonic() + PATIENCE_SECONDS
         while not made.rows("SELECT FROM runs WHERE status = 'completed'") and time.monotonic() < until:
             time.sleep(0.1)
+        failed = request.session.testsfailed
         yield made
+        if request.session.testsfailed > failed:
+            for name in CREW:
+                sys.stderr.write(f"The end of {name}:\n{made.programs.log(name).read_text()[-3000:]}\n")
 
 
 def _flow(world: World) -> float:
@@ -49,3 +56,32 @@ def test_work_flows_again_after_a_line_went_half_open(world, server):
     seconds = _flow(world)
 
     assert seconds < 30, server
+
+
+def test_a_bell_that_could_not_be_acknowledged_takes_no_place(world):
+    """The line to Redis falls silent between a bell's arrival and its acknowledgement, and the worker takes the next."""
+    assert _flow(world) < 30
+    [child] = psutil.Process(world.programs.pid("announce")).children()
+
+    while not _handed(world, child):
+        time.sleep(0.5)
+    world.lines["redis"].half_open()
+    child.resume()
+
+    assert _flow(world) < 30
+    assert "Couldn't ack" in world.programs.log("announce").read_text()
+
+
+def _handed(world: World, child: psutil.Process) -> bool:
+    """Suspend a pool process and hand it a bell, which it then cannot accept; one that was at work is let go again."""
+    child.suspend()
+    ring("announce", 1)
+    until = time.monotonic() + 3
+    with world.redis() as redis:
+        while not any(b"announce.drain" in bell for bell in redis.hvals("unacked")):
+            if time.monotonic() > until:
+                child.resume()
+                return False
+            time.sleep(0.05)
+    time.sleep(0.5)  # until the worker, too, knows that it has the bell
+    return True
