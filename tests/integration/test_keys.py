@@ -160,9 +160,8 @@ def test_of_many_uses_at_once_one_is_noted():
 
     def use(engine, _):
         with engine.begin() as connection:
-            before = connection.scalar(
-                wrote
-            )  # what another thread wrote over this connection is counted there for a while
+            # What another thread wrote over this connection is counted there for a while.
+            before = connection.scalar(wrote)
             assert keys.look_up(connection, key) is not None
             return connection.scalar(wrote) - before
 
