@@ -27,7 +27,7 @@ BOUNDS = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transactio
 ANSWER_SECONDS = 20.0
 LATE_SECONDS = 5.0
 # A connection out of the pool is asked first, and answers at once or not at all.
-PING_SECONDS = 5.0
+PING_SECONDS = 3.0
 
 OUTAGES = (OperationalError, InterfaceError, NoConnection)
 

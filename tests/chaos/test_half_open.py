@@ -18,7 +18,7 @@ FROM runs r LEFT JOIN ready_emails m ON m.run_id = r.id WHERE r.id = %s GROUP BY
 
 
 @pytest.fixture(scope="module")
-def world(request):
+def world():
     """Programs at work for one audience that hears of every run."""
     with World(audiences=1, tenths=1) as made:
         made.programs.start(CREW)
@@ -28,11 +28,15 @@ def world(request):
         until = time.monotonic() + PATIENCE_SECONDS
         while not made.rows("SELECT FROM runs WHERE status = 'completed'") and time.monotonic() < until:
             time.sleep(0.1)
-        failed = request.session.testsfailed
         yield made
-        if request.session.testsfailed > failed:
-            for name in CREW:
-                sys.stderr.write(f"The end of {name}:\n{made.programs.log(name).read_text()[-3000:]}\n")
+
+
+@pytest.fixture(autouse=True)
+def _logs(world):
+    """Print the ends of all logs; they are shown where a test fails."""
+    yield
+    for name in CREW:
+        sys.stderr.write(f"The end of {name}:\n{world.programs.log(name).read_text()[-3000:]}\n")
 
 
 def _flow(world: World) -> float:
