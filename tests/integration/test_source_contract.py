@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 
 PAGE = (Path(__file__).parents[2] / "docs" / "source-contract.md").read_text(encoding="utf-8")
-LAYOUT = "index_granularity = 256, min_compress_block_size = 1024, max_compress_block_size = 16384"
+LAYOUT = (
+    "index_granularity = 256, min_compress_block_size = 256, max_compress_block_size = 16384,"
+    " string_serialization_version = 'single_stream'"
+)
 
 
 def _layout(clickhouse) -> str:
     """Return the settings that people is stored by."""
-    told = clickhouse.command(
+    [[told]] = clickhouse.query(
         "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'people'"
-    )
+    ).result_rows
     return str(told).partition(" SETTINGS ")[2]
 
 

@@ -1,4 +1,5 @@
--- One row a person. Owners replace the table by EXCHANGE TABLES. Short granules: a run reads scattered people.
+-- One row a person. Owners replace the table by EXCHANGE TABLES. A run reads scattered people:
+-- hence short granules, each column's in a block of its own, and few files.
 CREATE TABLE IF NOT EXISTS people$of_shard$on_cluster
 (
     hem_hash                    UInt64 COMMENT 'cityHash64(hashed_email)',
@@ -43,4 +44,8 @@ CREATE TABLE IF NOT EXISTS people$of_shard$on_cluster
 )
 ENGINE = $merge_tree
 ORDER BY hem_hash
-SETTINGS index_granularity = 256, min_compress_block_size = 1024, max_compress_block_size = 16384;
+SETTINGS
+    index_granularity = 256,
+    min_compress_block_size = 256,
+    max_compress_block_size = 16384,
+    string_serialization_version = 'single_stream';
