@@ -134,7 +134,7 @@ GUARDS: Final = (
     Guard(
         "versions of the data before a batch is published",
         "worker/batch.py",
-        "        self._check()\n        held.check()\n",
+        "        self._check(found)\n        held.check()\n",
         "",
         f"{TESTS}/test_batch.py::test_data_replaced_under_a_batch_is_read_again",
     ),

@@ -21,7 +21,6 @@ from worker import (
     clickhouse,
     errors,
     lease,
-    loads,
     log,
     plan,
     runs,
@@ -149,9 +148,9 @@ class _Batch:
         del self.open[claim.run_id]
         self.outcomes[outcome] += 1
 
-    def _check(self) -> None:
+    def _check(self, found: Sequence[selections.Frozen]) -> None:
         """Publish only while ClickHouse holds what the index was built from, and the index stands."""
-        if attempt.seen(loads.versions(self.index.data_date)) != self.index.versions:
+        if any((*one.loaded, plan.PLAN_VERSION) != self.index.versions for one in found):
             raise errors.DataChanged
         with transaction() as connection:
             if not serving.usable(connection, self.index):
@@ -200,7 +199,7 @@ class _Batch:
         account = attempt.account(answer, sum(len(one.claims) for one in groups))
         held.check()
         found = selections.frozen(planned, ids["frozen"])
-        self._check()
+        self._check(found)
         held.check()
         for group, frozen in zip(groups, found, strict=True):
             self._finish(group, frozen, account, held)

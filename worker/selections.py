@@ -23,10 +23,12 @@ class Frozen:
     What came of one audience.
 
     :param snapshot: rows, lowest rank, highest rank and distinct ranks of what stands under its key
+    :param loaded: the newest versions of the day's signals and of people, after it was frozen
     """
 
     counted: Counted
     snapshot: Sequence[int]
+    loaded: tuple[int, int]
 
     def whole(self, rows: int) -> bool:
         """Return whether the snapshot holds so many rows, ranked 1 to their number, each once."""
@@ -65,4 +67,4 @@ def frozen(plan: Pick, query_id: str) -> list[Frozen]:
     """
     statement = plan.frozen
     answer = clickhouse.query(statement.sql, statement.parameters, options=statement.settings, query_id=query_id)
-    return [Frozen(Counted(*figures[:2]), figures[2:]) for _, *figures in answer.rows]
+    return [Frozen(Counted(*figures[:2]), figures[2:6], (figures[6], figures[7])) for _, *figures in answer.rows]

@@ -54,7 +54,8 @@ class Pick:
     :param pick: the INSERT … SELECT that finds everybody's people
     :param freeze: the INSERT … SELECT that writes all snapshots
     :param freeze_few: the same for few people, whom it hydrates and ranks at once
-    :param frozen: a row an audience, (number, candidates, results, rows, lowest rank, highest rank, distinct ranks)
+    :param frozen: a row an audience, (number, candidates, results, rows, lowest rank, highest rank, distinct ranks,
+        newest version of the day's signals, newest version of people)
     """
 
     pick: Statement
@@ -122,7 +123,7 @@ def pick(
         pick=Statement(text, asked | own | {"pieces": list(pieces)}, settings),
         freeze=freeze,
         freeze_few=freeze_few,
-        frozen=Statement(_load("frozen").template, own | keys, {**settings, **ALONE}),
+        frozen=Statement(_load("frozen").template, own | keys | {"data_date": data_date}, {**settings, **ALONE}),
     )
 
 

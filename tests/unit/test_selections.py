@@ -20,4 +20,4 @@ from worker.selections import Frozen
 )
 def test_a_snapshot_is_whole_when_each_rank_stands_once(snapshot, rows, whole):
     """Rows that are missing, twice there or ranked from elsewhere than 1 are not published."""
-    assert whole is Frozen(Counted(9, 3), snapshot).whole(rows)
+    assert whole is Frozen(Counted(9, 3), snapshot, (1, 1)).whole(rows)

@@ -1,6 +1,13 @@
 -- What was picked for each audience of a batch, and what stands under its snapshot key: number, candidates, results,
--- rows, lowest rank, highest rank, distinct ranks. Each shard has counted its own people.
-SELECT number, candidates, results, rows, lowest, highest, ranks
+-- rows, lowest rank, highest rank, distinct ranks, and by now the newest versions of the day's signals and of people.
+-- Each shard has counted its own people.
+WITH
+    (
+        SELECT (maxIf(version, dataset = 'signals'), maxIf(version, dataset = 'people'))
+        FROM data_loads
+        WHERE dataset = 'people' OR (dataset = 'signals' AND data_date = {data_date:Date})
+    ) AS loaded
+SELECT number, candidates, results, rows, lowest, highest, ranks, loaded.1, loaded.2
 FROM
 (
     SELECT
