@@ -44,7 +44,7 @@ MISCONFIGURED_STATUS = ("status 401", "status 403", "status 404")
 # How long a statement that touches no data may take to answer, in seconds: a tick must not hang on a deaf server.
 SHORT = 10
 LEAST_CONNECTIONS = 4
-# A connection that has been idle this long, in seconds, may have gone silent; making one takes a millisecond.
+# A connection that has been idle this long, in seconds, may have gone silent; a new one costs less than that.
 IDLE_SECONDS = 0.2
 # What a statement says of itself in ClickHouse's own tables: whose work it is, nobody's data.
 TAGS = ("organization_id", "audience_id", "run_id", "fence", "batch", "batch_runs", "index_id")

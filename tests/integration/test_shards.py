@@ -154,6 +154,8 @@ def picked(few):
     selections.freeze(planned, str(uuid4()), few=few)
     found = selections.frozen(planned, str(uuid4()))
     assert all(one.whole(one.counted.results) for one in found)
+    versions = loads.versions(DAY)
+    assert {(versions.data_version, versions.people_version)} == {one.loaded for one in found}
     counts = [one.counted for one in found]
     return [((it.candidates, it.results), key) for it, key in zip(counts, keys, strict=True)]
 

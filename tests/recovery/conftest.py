@@ -99,7 +99,7 @@ class Page:
 
     def add(self, name: str, *values: object) -> None:
         """Add a row to a section; seconds get one place."""
-        row = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
+        row = [f"{value:z.1f}" if isinstance(value, float) else str(value) for value in values]
         self.sections[name].rows.append(row)
 
     def whole(self) -> bool:
