@@ -34,7 +34,7 @@ audiences are those of the sample, of 50 organizations, one of which has 40 % of
 announce worker runs on either side. *Identical* are audiences that ask what another one of their organization asks.
 Where the script is marked *scaled*, it was timed on a fixed random choice of the audiences.
 
-Again: `make bench-day ARGS="--people 5 --signals 30 --audiences 1000 5000"`.
+Again: `make bench-day ARGS="{again}"`.
 """
 ORGANIZATIONS: Final = 50
 TABLES: Final = ("audience_results", "selections", "serving_index", "serving_texts")
@@ -57,7 +57,7 @@ class Measured:
 
 
 def main() -> int:
-    """Make the data, measure each morning, print and write down."""
+    """Make the data, measure the mornings, print and write down those of each number of audiences."""
     options = _options()
     sizes = Sizes(people=round(options.people * 1_000_000), signals=round(options.signals * 1_000_000), days=1)
     settings = {"DAILY_CONCURRENCY": str(options.concurrency), "LANE_MAX_STATEMENTS": str(options.concurrency)}
@@ -65,12 +65,13 @@ def main() -> int:
         sample.build(sizes, told)
         settled("people", "intent_signals")
         day = sample.dates(sizes)[-1]
-        measured = [
-            _measured(here, day, _wanted(sizes, count, identical), identical, options)
-            for count in options.audiences
-            for identical in options.identical
-        ]
-    _section(measured, sizes, options).publish(options.docs)
+        for count in options.audiences:
+            measured = [
+                _measured(here, day, _wanted(sizes, count, identical), identical, options)
+                for identical in options.identical
+            ]
+            # Hours may lie between one number and the next.
+            _section(count, measured, sizes, options).publish(options.docs)
     return 0
 
 
@@ -153,24 +154,24 @@ def _ours(here: Site, wanted: Sequence[Definition]) -> float:
         return served(len(wanted))
 
 
-def _section(measured: Sequence[Measured], sizes: Sizes, options: argparse.Namespace) -> report.Section:
-    """Put together what was measured."""
+def _section(count: int, measured: Sequence[Measured], sizes: Sizes, options: argparse.Namespace) -> report.Section:
+    """Put together what was measured with so many audiences."""
     rows, bars = [], []
     for one in measured:
         ours, index, script = map(spread, (one.ours, one.index, one.script))
         scaled = "" if one.timed == one.audiences else f", scaled from {one.timed}"
-        head = [f"{one.audiences:,}", f"{one.identical} %"]
+        head = f"{one.identical} %"
         faster = report.times(script.median, ours.median)
         each = [report.written(it.median * 1000 / one.audiences) for it in (ours, script)]
-        rows.append([*head, "ours", *ours.cells(), report.written(index.median), each[0], faster])
-        rows.append([*head, f"script{scaled}", *script.cells(), "", each[1], "1.00"])
-        group = f"{head[0]} audiences, {head[1]} identical"
+        rows.append([head, "ours", *ours.cells(), report.written(index.median), each[0], faster])
+        rows.append([head, f"script{scaled}", *script.cells(), "", each[1], "1.00"])
+        group = f"{head} identical"
         bars += [Bar(group, f"script{scaled}", script.median), Bar(group, "ours", ours.median, ours=True)]
-    columns = ("audiences", "identical", "way", "median s", "min", "max", "of it the index", "ms each", "times faster")
+    columns = ("identical", "way", "median s", "min", "max", "of it the index", "ms each", "times faster")
     return report.Section(
-        name="day",
-        title="A morning, from the tick to the last completed run",
-        lead=LEAD,
+        name=f"day-{count}",
+        title=f"A morning of {count:,} audiences, from the tick to the last completed run",
+        lead=LEAD.format(again=f"--people {options.people:g} --signals {options.signals:g} --audiences {count}"),
         sizes=f"{sizes.people:,} people, {sizes.signals:,} signals, {options.concurrency} worker processes, "
         f"{options.repetitions} repetitions",
         tables=[Table(columns, rows)],
