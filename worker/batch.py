@@ -9,7 +9,7 @@ to be worked on alone; alone, a run is a batch of one, and pays for its own fail
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from uuid import UUID, uuid4
 
@@ -113,10 +113,7 @@ class _Batch:
         )
 
     def carry(self, held: lease.Held, enough: Callable[[], bool]) -> None:
-        """Serve who can be served from earlier runs, and the others pack by pack."""
-        self._share(held)
-        if not self.open:
-            return
+        """Answer everybody whose question can be asked, pack by pack."""
         groups = self._groups(held)
         packs = serving_plan.packed([group.config for group in groups], self.settings.batch_runs)
         for number, pack in enumerate(packs, start=1):
@@ -156,15 +153,6 @@ class _Batch:
             if not serving.usable(connection, self.index):
                 raise errors.DataChanged
 
-    def _share(self, held: lease.Held) -> None:
-        """Publish what earlier runs have answered already."""
-        with transaction() as connection:
-            found = [(claim, attempt.share(connection, claim, self.index.versions)) for claim in self.open.values()]
-        held.check()
-        for claim, shared in found:
-            if shared:
-                self._publish(claim, shared)
-
     def _groups(self, held: lease.Held) -> list[_Group]:
         """Group the runs by their question; who asks what cannot be asked fails for himself."""
         questions: dict[tuple[UUID, str], list[runs.Claim]] = {}
@@ -180,7 +168,11 @@ class _Batch:
         return groups
 
     def _carry(self, groups: Sequence[_Group], number: int, held: lease.Held) -> None:
-        """Pick, freeze, count, verify and publish one pack."""
+        """Carry one pack: share what is answered already; pick, freeze, count, verify and publish the rest."""
+        ids = self._ids(number)
+        groups = self._begin(groups, held)
+        if not groups:
+            return
         preview = self.first.run_type == "preview"
         planned = serving_plan.pick(
             [group.config for group in groups],
@@ -192,7 +184,6 @@ class _Batch:
             settings=self._limits(),
             row_limit=snapshots.PREVIEW_ROWS if preview else None,
         )
-        ids = self._record(groups, number)
         few = selections.pick(planned, ids["pick"])
         held.check()
         answer = selections.freeze(planned, ids["freeze"], few=few)
@@ -214,38 +205,43 @@ class _Batch:
             workload=self.settings.workload(self.first.run_type),
         )
 
-    def _record(self, groups: Sequence[_Group], number: int) -> dict[str, str]:
-        """Write down on every attempt what is about to be sent; a claim that is lost by now drops out."""
-        prefix = str(self.first.batch or self.first.query_id(""))
-        ids = {step: f"{prefix.rstrip('-')}-{number}-{step}" for step in STEPS}
+    def _ids(self, number: int) -> dict[str, str]:
+        """Name the statements of a pack; they are what must not go on when the claims are lost."""
+        prefix = str(self.first.batch or self.first.query_id("")).rstrip("-")
+        ids = {step: f"{prefix}-{number}-{step}" for step in STEPS}
         self.query_ids[:] = ids.values()
-        with transaction() as connection:
-            lost = [
-                claim
-                for group in groups
-                for claim in group.claims
-                if not runs.record(
-                    connection,
-                    claim,
-                    strategy=serving_plan.STRATEGY,
-                    query_ids=self.query_ids,
-                    snapshot_key=group.snapshot_key,
-                    versions=self.index.versions,
-                )
-            ]
-        for claim in lost:
-            self._end(claim, "lost")
-        if not self.open:
-            raise errors.ClaimLost
         return ids
+
+    def _begin(self, groups: Sequence[_Group], held: lease.Held) -> list[_Group]:
+        """Publish what earlier runs have answered, write down what is sent for the others, and return these."""
+        shared: list[tuple[runs.Claim, runs.Published]] = []
+        # One transaction for both: a run alone would pay for two.
+        with transaction() as connection:
+            for group in groups:
+                for claim in group.claims:
+                    if published := attempt.share(connection, claim, self.index.versions):
+                        shared.append((claim, published))
+                    elif not runs.record(
+                        connection,
+                        claim,
+                        strategy=serving_plan.STRATEGY,
+                        query_ids=self.query_ids,
+                        snapshot_key=group.snapshot_key,
+                        versions=self.index.versions,
+                    ):
+                        self._end(claim, "lost")
+        held.check()
+        for claim, published in shared:
+            with attempt.bound(claim):
+                self._publish(claim, published)
+        left = [replace(group, claims=[one for one in group.claims if one.run_id in self.open]) for group in groups]
+        return [group for group in left if group.claims]
 
     def _finish(self, group: _Group, frozen: selections.Frozen, account: dict[str, int], held: lease.Held) -> None:
         """Publish one snapshot for everybody who asked for it."""
         counted = frozen.counted
         whole = frozen.whole(snapshots.kept(self.first.run_type, counted.results))
         for claim in group.claims:
-            if claim.run_id not in self.open:
-                continue
             with attempt.bound(claim):
                 if whole:
                     written_on = self.first.claimed_at.astimezone(UTC).date()

@@ -72,6 +72,13 @@ def taken(count):
     return claims, index
 
 
+def lost(*run_ids):
+    """Let somebody else take these runs over."""
+    with transaction() as connection:
+        taking = text("UPDATE runs SET fence = fence + 1, claimed_by = 'rescue' WHERE id = ANY(:ids)")
+        connection.execute(taking, {"ids": list(run_ids)})
+
+
 def told(run_id, *names):
     """Read some of a run's columns."""
     return tuple(run_row(run_id)[name] for name in names)
@@ -115,15 +122,36 @@ def test_a_lost_claim_drops_out_of_the_publication():
     """Whoever lost its claim publishes nothing; the others are completed."""
     first, second = waiting(2)
     claims, index = taken(2)
-    with transaction() as connection:
-        connection.execute(
-            text("UPDATE runs SET fence = fence + 1, claimed_by = 'rescue' WHERE id = :id"), {"id": first}
-        )
+    lost(first)
 
     outcomes = batch.work(claims, index)
 
     assert {"lost": 1, "completed": 1} == outcomes
     assert (("running", None), "completed") == (told(first, "status", "snapshot_key"), run_row(second)["status"])
+
+
+def test_what_a_statement_cost_is_shared_among_those_it_served():
+    """Of two copies one is lost before anything is sent: the other's account has all five rows."""
+    owner = UUID(int=1)
+    first, second = (
+        queued(saved(organization_id=owner, now=None), lane="daily", run_type="daily", data_date=DAY) for _ in range(2)
+    )
+    claims, index = taken(2)
+    lost(first)
+
+    batch.work(claims, index)
+
+    assert 5 == attempts(second)[0]["written_rows"]
+
+
+def test_a_batch_that_is_lost_altogether_sends_nothing(clickhouse):
+    """Nobody would read what it picks."""
+    run_ids = waiting(2)
+    claims, index = taken(2)
+    lost(*run_ids)
+
+    assert {"lost": 2} == batch.work(claims, index)
+    assert 0 == clickhouse.command("SELECT count() FROM selections")
 
 
 def test_a_config_that_cannot_run_fails_for_itself():

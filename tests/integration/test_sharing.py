@@ -76,7 +76,7 @@ def test_an_equal_question_is_answered_by_the_same_snapshot(first, clickhouse):
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_sharing_needs_no_clickhouse(first, indexed, monkeypatch):
-    """What is shared is completed while ClickHouse is down, taken alone or from the serving index."""
+    """A run that is shared is completed while ClickHouse is down, by the direct way and by the serving index."""
     index = indexing.prepare("test@here", leaving=lambda: False).index
     run_id = manual.queue(copy()).run_id
     [claim] = claimed(now=None)
@@ -88,6 +88,20 @@ def test_sharing_needs_no_clickhouse(first, indexed, monkeypatch):
 
     assert {"completed": 1} == outcome
     assert told(first) == told(run_id)
+
+
+def test_of_a_batch_the_answered_are_shared_and_the_others_picked(first, clickhouse):
+    """A copy takes over what stands; whoever insists is picked although he asks the same, and so is who asks else."""
+    index = indexing.prepare("test@here", leaving=lambda: False).index
+    asked = [(copy(), {}), (copy(), {"recompute": True}), (copy(topics=(1, 2)), {})]
+    run_ids = [manual.queue(audience_id, lane="daily", **how).run_id for audience_id, how in asked]
+
+    outcomes = batch.work(claimed(3, lane="daily", batch_date=DAY, now=None), index)
+
+    assert {"completed": 3} == outcomes
+    assert ["shared", "serving_index", "serving_index"] == [attempts(run_id)[0]["strategy"] for run_id in run_ids]
+    assert told(first) == told(run_ids[0])
+    assert 3 == clickhouse.command("SELECT uniqExact(snapshot_key) FROM audience_results")
 
 
 def test_a_shared_snapshot_is_shared_on(first):
