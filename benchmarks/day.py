@@ -167,11 +167,13 @@ def _section(count: int, measured: Sequence[Measured], sizes: Sizes, options: ar
         rows.append([head, f"script{scaled}", *script.cells(), "", each[1], "1.00"])
         group = f"{head} identical"
         bars += [Bar(group, f"script{scaled}", script.median), Bar(group, "ours", ours.median, ours=True)]
+    kinds = " ".join(str(one.identical) for one in measured)
+    again = f"--people {options.people:g} --signals {options.signals:g} --audiences {count} --identical {kinds}"
     columns = ("identical", "way", "median s", "min", "max", "of it the index", "ms each", "times faster")
     return report.Section(
         name=f"day-{count}",
         title=f"A morning of {count:,} audiences, from the tick to the last completed run",
-        lead=LEAD.format(again=f"--people {options.people:g} --signals {options.signals:g} --audiences {count}"),
+        lead=LEAD.format(again=again),
         sizes=f"{sizes.people:,} people, {sizes.signals:,} signals, {options.concurrency} worker processes, "
         f"{options.repetitions} repetitions",
         tables=[Table(columns, rows)],
