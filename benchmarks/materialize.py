@@ -15,7 +15,7 @@ from typing import Any, Final
 from benchmarks import report, strategies
 from benchmarks.plot import Bar
 from benchmarks.report import Table, spread
-from benchmarks.site import awaited, emptied, say, settled, site, timed, told
+from benchmarks.site import awaited, emptied, merged, say, settled, site, timed, told
 from local import sample
 from local.sample import Sizes
 from worker import audience, clickhouse, indexing, loads, serving
@@ -38,10 +38,6 @@ WRITTEN: Final = ("audience_results", "selections")
 SIZE: Final = """
 SELECT sum(bytes_on_disk) FROM system.parts
 WHERE database = currentDatabase() AND active AND table IN ('serving_index', 'serving_texts')
-"""
-MERGED: Final = """
-SELECT count() = uniqExact(partition) FROM system.parts
-WHERE database = currentDatabase() AND active AND table = 'serving_index'
 """
 FIRST_PLACE: Final = 20
 
@@ -90,7 +86,7 @@ def main() -> int:
             seconds, index = timed(_index)
             size = clickhouse.query(SIZE).rows[0][0]
             say(f"The index over {now:,} people was built in {seconds:.1f} s.")
-            merging, _ = timed(lambda: awaited(_merged, "the merged index", every=0.1))
+            merging, _ = timed(lambda: awaited(lambda: merged("serving_index"), "the merged index", every=0.1))
             figures = (seconds, merging, size / 2**20)
             built.append([f"{now:,}", str(len(index.pieces)), *map(report.written, figures)])
             measured += _measured(now, index, sizes, options)
@@ -125,11 +121,6 @@ def _index() -> serving.Index:
     if prepared.index is None:
         sys.exit("The serving index was not built.")
     return prepared.index
-
-
-def _merged() -> bool:
-    """Return whether each piece of the index lies in one part."""
-    return bool(clickhouse.query(MERGED).rows[0][0])
 
 
 def _measured(people: int, index: serving.Index, sizes: Sizes, options: argparse.Namespace) -> Iterator[Measured]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -26,6 +27,10 @@ STORES: Final = frozenset({"postgres", "redis", "clickhouse"})
 # Statements that are no part of what is measured, merges of everything among them, may take this long, in seconds.
 PATIENCE: Final = 3600
 MERGING: Final = "SELECT count() FROM system.merges"
+MERGED: Final = """
+SELECT count() = uniqExact(partition) FROM system.parts
+WHERE database = currentDatabase() AND active AND table = {table:String}
+"""
 
 Answer = TypeVar("Answer")
 
@@ -85,7 +90,23 @@ def told(what: str, done: int, total: int) -> None:
 def settled(*tables: str) -> None:
     """Merge tables into one part a partition, and wait until nothing is being merged."""
     for table in tables:
-        clickhouse.command(f"OPTIMIZE TABLE {table} FINAL", seconds=PATIENCE)
+        awaited(partial(_optimized, table), f"the merge of {table}")
+    _awaited_merges()
+
+
+def merged(table: str) -> bool:
+    """Return whether each partition of a table lies in one part."""
+    return bool(clickhouse.query(MERGED, {"table": table}).rows[0][0])
+
+
+def _optimized(table: str) -> bool:
+    """Merge a table and return whether that is done: ClickHouse leaves it, and says nothing, while it merges parts."""
+    _awaited_merges()
+    clickhouse.command(f"OPTIMIZE TABLE {table} FINAL SETTINGS optimize_skip_merged_partitions = 1", seconds=PATIENCE)
+    return merged(table)
+
+
+def _awaited_merges() -> None:
     awaited(lambda: clickhouse.query(MERGING).rows[0][0] == 0, "the end of all merges")
 
 

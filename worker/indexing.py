@@ -5,6 +5,7 @@ Daily runs wait for it for INDEX_WAIT_SECONDS from when it was first wanted; aft
 they go the direct way. A worker that goes away leaves the pieces that stand to the next one.
 """
 
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,14 @@ logger = log.get(__name__)
 
 # Between two tries of a building that went wrong.
 AGAIN_SECONDS = 10
-# Pieces are written in few, large parts, which need little merging afterwards.
-PART = {"min_insert_block_size_rows": 2_000_000, "min_insert_block_size_bytes": 512_000_000, "max_insert_threads": 2}
+# Pieces are written in few, large parts, which need little merging afterwards. People with signals lie in all granules:
+# looking for granules without them is in vain.
+PART = {
+    "min_insert_block_size_rows": 2_000_000,
+    "min_insert_block_size_bytes": 512_000_000,
+    "max_insert_threads": 2,
+    "use_index_for_in_with_subqueries": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +93,13 @@ def _young(data_date: date, versions: serving.Versions) -> bool:
 
 
 def _want(data_date: date, versions: serving.Versions) -> None:
-    """Ask for the index, in as many pieces as its people take."""
+    """Ask for the index, in as few pieces as can be: each costs every run that is picked from it."""
     with transaction() as connection:
         if serving.age(connection, data_date, versions, now=None) is not None:
             return
-    pieces = max(1, -(-serving.people() // configuration.current().index_piece_people))
+    settings = configuration.current()
+    signals, people = serving.sizes(data_date)
+    pieces = max(1, math.ceil(signals / settings.index_piece_signals), math.ceil(people / settings.index_piece_people))
     with transaction() as connection:
         serving.want(connection, data_date, versions, pieces, now=None)
 

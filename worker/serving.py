@@ -32,7 +32,14 @@ HASHES: Final = 2**64
 # What no index names any more may belong to an INSERT that is still going on; none takes this long, in seconds.
 ORPHAN_SECONDS: Final = 3600
 
-PEOPLE: Final = "SELECT max(people) FROM (SELECT count() AS people FROM people GROUP BY shardNum())"
+SIZES: Final = """
+SELECT
+    (
+        SELECT max(signals)
+        FROM (SELECT count() AS signals FROM intent_signals WHERE data_date = {data_date:Date} GROUP BY shardNum())
+    ),
+    (SELECT max(people) FROM (SELECT count() AS people FROM people GROUP BY shardNum()))
+"""
 
 PARTITIONS: Final = """
 SELECT DISTINCT replaceOne(table, '_shard', '') AS name, toUInt64(partition) AS piece
@@ -189,9 +196,10 @@ def write(held: Building, position: int, piece: int, settings: dict[str, object]
         clickhouse.command(sql, statement.parameters, options=statement.settings, query_id=query_id)
 
 
-def people() -> int:
-    """Count the people that an index must know of, on the shard that has most of them."""
-    return int(clickhouse.query(PEOPLE, seconds=clickhouse.SHORT).rows[0][0])
+def sizes(data_date: date) -> tuple[int, int]:
+    """Count the signals and the people that an index is made of, each on the shard that has most of them."""
+    signals, people = clickhouse.query(SIZES, {"data_date": data_date}, seconds=clickhouse.SHORT).rows[0]
+    return int(signals), int(people)
 
 
 def sweep(known: Collection[int]) -> int:

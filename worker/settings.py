@@ -73,8 +73,11 @@ class Settings(BaseSettings):
     index_wait_seconds: float = Field(
         600, ge=0, description="How long daily runs wait for their day's serving index, in seconds; 0 for no index."
     )
+    index_piece_signals: int = Field(
+        15_000_000, ge=1, description="Most signals of one piece of the serving index, which must fit into memory."
+    )
     index_piece_people: int = Field(
-        2_500_000, ge=1, description="People of one piece of the serving index: their filter columns fit into memory."
+        50_000_000, ge=1, description="Most people read for one piece, which must be done within QUERY_SECONDS."
     )
     batch_runs: int = Field(64, ge=1, le=500, description="Most daily runs that share one ClickHouse statement.")
     task_soft_seconds: int = Field(600, ge=1, description="Celery's soft time limit of a drain, in seconds.")

@@ -52,6 +52,17 @@ def test_an_index_is_built_once_in_pieces(clickhouse):
     assert 100 == clickhouse.command("SELECT count() FROM serving_index")
 
 
+@pytest.mark.parametrize(("signals", "people", "pieces"), [(100, 100, 1), (99, 100, 2), (100, 34, 3), (20, 40, 5)])
+def test_a_piece_is_bounded_by_its_signals_and_by_its_people(monkeypatch, signals, people, pieces):
+    """Whichever needs more pieces decides; signals of other days do not count."""
+    monkeypatch.setenv("INDEX_PIECE_SIGNALS", str(signals))
+    monkeypatch.setenv("INDEX_PIECE_PEOPLE", str(people))
+    settings.current.cache_clear()
+    serving.clickhouse.command(f"INSERT INTO intent_signals SELECT '{NEXT}', 2, hem_hash, 80 FROM people")
+
+    assert pieces == len(prepare().index.pieces)
+
+
 def test_a_lost_builder_s_pieces_are_taken_over(clickhouse, monkeypatch):
     """The next builder goes on after the piece that stands; what the lost one wrote besides is never read."""
     add = serving.add

@@ -1,5 +1,6 @@
 -- One row a person. Owners replace the table by EXCHANGE TABLES. A run reads scattered people:
--- hence short granules, each column's in a block of its own, and few files.
+-- hence short granules, each column's in a block of its own, and few files; and one part, ten minutes after a load, since
+-- each part that somebody's hash may lie in is asked.
 CREATE TABLE IF NOT EXISTS people$of_shard$on_cluster
 (
     hem_hash                    UInt64 COMMENT 'cityHash64(hashed_email)',
@@ -48,4 +49,6 @@ SETTINGS
     index_granularity = 256,
     min_compress_block_size = 256,
     max_compress_block_size = 16384,
-    string_serialization_version = 'single_stream';
+    string_serialization_version = 'single_stream',
+    min_age_to_force_merge_seconds = 600,
+    min_age_to_force_merge_on_partition_only = 1;
