@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +21,7 @@ from uuid import UUID
 from local import board, sample, show
 from local.environment import fresh_database, tuned, whole, write
 from local.guarded import StartFailed
+from local.interrupts import held
 from local.process import HOST, free_port, taken
 from local.programs import Programs
 from local.saving import NotSaved, save
@@ -82,10 +83,11 @@ def _played(options: Options, folder: Path, shown: show.Shown, running: ExitStac
         running.enter_context(servers)
     environment = tuned(servers, ports=(free_port(), free_port(), free_port()))
     _begin_anew(folder, servers, environment)
-    with shown.step("Migrating PostgreSQL and ClickHouse"):
+    with shown.step("Migrating PostgreSQL and ClickHouse"), held():
         migrate.migrate()
         clickhouse.command("TRUNCATE TABLE audience_results")
-    data_date = _with_data(options.sizes, shown)
+    with held() as let_in:
+        data_date = _with_data(options.sizes, shown, let_in)
 
     programs = Programs(folder / "logs", environment)
     saved = _save(options, programs, shown)
@@ -120,15 +122,20 @@ def _begin_anew(folder: Path, servers: Servers, environment: Mapping[str, str]) 
     os.environ.update(settings)
 
 
-def _with_data(sizes: sample.Sizes, shown: show.Shown) -> date:
-    """Make the sample data, or find that it is there, and return its newest day."""
+def _with_data(sizes: sample.Sizes, shown: show.Shown, let_in: Callable[[], None]) -> date:
+    """Make the sample data, or find that it is there, and return its newest day; Ctrl-C is let in after every chunk."""
     newest = sample.dates(sizes)[-1]
     what = f"{sizes.people:,} people, {sizes.signals:,} signals up to {newest}, {sizes.topics:,} topics"
     if sample.stands(sizes):
         shown.say(f"Using the data of the last start: {what}")
         return newest
     with shown.step(f"Making {what}") as told:
-        sample.build(sizes, told)
+
+        def count(what: str, done: int, total: int) -> None:
+            told(what, done, total)
+            let_in()
+
+        sample.build(sizes, count)
     return newest
 
 
@@ -151,7 +158,8 @@ def _watched(
     started = time.monotonic()
     with shown.board() as update:
         while True:
-            lines = board.read(saved, data_date, mailbox)
+            with held():
+                lines = board.read(saved, data_date, mailbox)
             seconds = time.monotonic() - started
             update(lines, seconds)
             if all(line.done or line.lost for line in lines) or seconds > timeout:

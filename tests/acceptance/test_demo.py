@@ -80,8 +80,8 @@ def left(folder):
         pytest.fail(f"The demo ended:\n{''.join(lines)}")
     runs, people, signals = look_into(folder)
     demo.send_signal(signal.SIGINT)
-    lines.append(demo.communicate(timeout=120)[0])
-    return Left(folder, "".join(lines), demo.returncode, naming(folder), runs, people, signals, mails(folder))
+    code, said = ended(demo, seconds=120)
+    return Left(folder, "".join([*lines, said]), code, naming(folder), runs, people, signals, mails(folder))
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -92,8 +92,16 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 def finished(folder: Path, *options: str) -> tuple[int, str]:
     """Run a demo to its end: its exit code, and what it said."""
-    demo = start(folder, *options)
-    said = demo.communicate(timeout=600)[0]
+    return ended(start(folder, *options), seconds=600)
+
+
+def ended(demo: subprocess.Popen[str], *, seconds: float) -> tuple[int, str]:
+    """Wait for the end of a demo: its exit code, and the rest of what it said."""
+    try:
+        said = demo.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        demo.kill()
+        pytest.fail(f"The demo has not ended after {seconds:g} s. It said:\n{demo.communicate()[0]}")
     return demo.returncode, said
 
 
@@ -209,9 +217,9 @@ def test_ctrl_c_while_data_is_made_leaves_nothing_behind(folder):
         if line.startswith("Making"):
             break
     demo.send_signal(signal.SIGINT)
-    demo.communicate(timeout=120)
+    code, said = ended(demo, seconds=120)
 
-    assert (130, []) == (demo.returncode, naming(other))
+    assert (130, "Everything that was started has been stopped.", []) == (code, said.splitlines()[-1], naming(other))
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
