@@ -26,6 +26,7 @@ TUNED: Final[Mapping[str, str]] = {
     "LANE_MAX_STATEMENTS": "2",
     "QUERY_THREADS": "2",
     "QUERY_MEMORY_BYTES": "1500000000",
+    "INDEX_PIECE_SIGNALS": "5000000",
     "RING_SECONDS": "2",
     "QUEUE_SECONDS": "2",
     "WATCH_SECONDS": "2",

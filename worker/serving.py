@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger
 
 from worker import clickhouse, ddl, serving_plan
+from worker.audience import LOWEST_SCORE
 from worker.database import moment
 from worker.errors import ClaimLost
 from worker.models import serving_indexes as indexes
@@ -36,7 +37,12 @@ SIZES: Final = """
 SELECT
     (
         SELECT max(signals)
-        FROM (SELECT count() AS signals FROM intent_signals WHERE data_date = {data_date:Date} GROUP BY shardNum())
+        FROM (
+            SELECT count() AS signals
+            FROM intent_signals
+            WHERE data_date = {data_date:Date} AND score >= {lowest_score:UInt8}
+            GROUP BY shardNum()
+        )
     ),
     (SELECT max(people) FROM (SELECT count() AS people FROM people GROUP BY shardNum()))
 """
@@ -197,8 +203,8 @@ def write(held: Building, position: int, piece: int, settings: dict[str, object]
 
 
 def sizes(data_date: date) -> tuple[int, int]:
-    """Count the signals and the people that an index is made of, each on the shard that has most of them."""
-    signals, people = clickhouse.query(SIZES, {"data_date": data_date}, seconds=clickhouse.SHORT).rows[0]
+    """Count the signals that can count and the people, each on the shard that has most of them."""
+    signals, people = clickhouse.query(SIZES, {"data_date": data_date, "lowest_score": LOWEST_SCORE}).rows[0]
     return int(signals), int(people)
 
 

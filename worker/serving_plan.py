@@ -77,13 +77,19 @@ def piece(number: int, data_date: date, bounds: tuple[int, int], settings: Mappi
     :param number: the piece's own, of this execution alone
     :param bounds: lowest and highest hem_hash, both included
     """
-    values = {"piece": number, "low": bounds[0], "high": bounds[1]}
+    values = {
+        "piece": number,
+        "low": bounds[0],
+        "high": bounds[1],
+        "data_date": data_date,
+        "lowest_score": LOWEST_SCORE,
+    }
     fold = {"fold": _fold()}
     coded = ", ".join((*map(_number, NUMBERS), *map(_choice, CHOICES), *map(_text, TEXTS)))
     rows = _load("piece").substitute(fold, columns=", ".join(COLUMNS), coded=coded, flags=_flags())
     texts = ", ".join(f"groupUniqArray(('{column}', {_folded_text(column)}))" for column in TEXTS)
     return (
-        Statement(rows, values | {"data_date": data_date, "lowest_score": LOWEST_SCORE}, settings),
+        Statement(rows, values, settings),
         Statement(_load("texts").substitute(fold, texts=texts), values, settings),
     )
 

@@ -74,7 +74,10 @@ class Settings(BaseSettings):
         600, ge=0, description="How long daily runs wait for their day's serving index, in seconds; 0 for no index."
     )
     index_piece_signals: int = Field(
-        15_000_000, ge=1, description="Most signals of one piece of the serving index, which must fit into memory."
+        10_000_000,
+        ge=1,
+        description="Most signals of one piece of the serving index, which must fit into memory; those of a score that"
+        " can count.",
     )
     index_piece_people: int = Field(
         50_000_000, ge=1, description="Most people read for one piece, which must be done within QUERY_SECONDS."

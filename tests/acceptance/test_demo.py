@@ -219,7 +219,7 @@ def test_ctrl_c_while_data_is_made_leaves_nothing_behind(folder):
     demo.send_signal(signal.SIGINT)
     code, said = ended(demo, seconds=120)
 
-    assert (130, "Everything that was started has been stopped.", []) == (code, said.splitlines()[-1], naming(other))
+    assert (130, ["Everything that was started has been stopped."], []) == (code, said.splitlines()[-1:], naming(other))
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):

@@ -54,13 +54,30 @@ def test_an_index_is_built_once_in_pieces(clickhouse):
 
 @pytest.mark.parametrize(("signals", "people", "pieces"), [(100, 100, 1), (99, 100, 2), (100, 34, 3), (20, 40, 5)])
 def test_a_piece_is_bounded_by_its_signals_and_by_its_people(monkeypatch, signals, people, pieces):
-    """Whichever needs more pieces decides; signals of other days do not count."""
+    """Whichever needs more pieces decides; signals of other days and of a score that never counts are left out."""
     monkeypatch.setenv("INDEX_PIECE_SIGNALS", str(signals))
     monkeypatch.setenv("INDEX_PIECE_PEOPLE", str(people))
     settings.current.cache_clear()
     serving.clickhouse.command(f"INSERT INTO intent_signals SELECT '{NEXT}', 2, hem_hash, 80 FROM people")
+    serving.clickhouse.command(f"INSERT INTO intent_signals SELECT '{DAY}', 2, hem_hash, 49 FROM people")
 
     assert pieces == len(prepare().index.pieces)
+
+
+def test_texts_are_those_of_people_with_signals(clickhouse):
+    """What the others are called would only take memory and time, and a signal that never counts is none."""
+    clickhouse.command(
+        "INSERT INTO people (hem_hash, hashed_email, company_name) SELECT number, toString(number), company"
+        " FROM VALUES('number UInt64, company String', (1, 'Known'), (2, 'Silent'), (3, 'Faint'))"
+    )
+    clickhouse.command(f"INSERT INTO intent_signals VALUES ('{DAY}', 1, 1, 50), ('{DAY}', 1, 3, 49)")
+    pieces = list(prepare().index.pieces)
+
+    found = serving.clickhouse.query(
+        "SELECT text FROM serving_texts WHERE field = 'company_name' AND text != '' AND piece IN {pieces:Array(UInt64)}",
+        {"pieces": pieces},
+    )
+    assert [("known",)] == [tuple(row) for row in found.rows]
 
 
 def test_a_lost_builder_s_pieces_are_taken_over(clickhouse, monkeypatch):

@@ -181,7 +181,7 @@ def _rewritten(key: UUID, results: int):
 
 
 def answers(few):
-    """Ask everything both ways; return also how many people an index must know of, and the picked snapshots."""
+    """Ask everything both ways; return also the sizes an index goes by, and the picked snapshots."""
     loaded()
     assert loads.make_ready(DAY) == loads.versions(DAY)
     picks = picked(few)
